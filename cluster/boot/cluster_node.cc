@@ -1,0 +1,202 @@
+#include "cluster/boot/cluster_node.h"
+
+#include <atomic>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "cluster/membership/descriptors.h"
+#include "cluster/supervisor/agent.h"
+#include "node/types/names.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+// How long a leaving node waits for its children to end.
+constexpr absl::Duration kLeavePatience = absl::Seconds(3);
+
+absl::Status CheckTypes(const std::vector<ServerTypeInfo>& types,
+                        std::map<std::string, ServerTypeInfo>* by_name) {
+  for (const ServerTypeInfo& type : types) {
+    if (type.name.empty() || type.service == nullptr) {
+      return Error(absl::StatusCode::kInvalidArgument, "BAD_TYPE",
+                   absl::StrCat("the server type '", LogSafe(type.name),
+                                "' needs a name and a service"));
+    }
+    if (!by_name->emplace(type.name, type).second) {
+      return Error(absl::StatusCode::kInvalidArgument, "BAD_TYPE",
+                   absl::StrCat("two server types are called '",
+                                LogSafe(type.name), "'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+ClusterNode::ClusterNode(ClusterNodeOptions options,
+                         std::unique_ptr<Store> store, Scheduler* scheduler,
+                         RandomSource* random, Logger* logger,
+                         Transport* transport)
+    : options_(std::move(options)),
+      scheduler_(scheduler),
+      random_(random),
+      logger_(logger),
+      transport_(transport),
+      strand_(scheduler),
+      store_(std::move(store)) {}
+
+ClusterNode::~ClusterNode() {
+  Close();
+  if (host_ != nullptr) host_->StopWatching();
+  if (registry_ != nullptr) registry_->StopWatching();
+  if (membership_ != nullptr) membership_->StopWatching();
+  store_.reset();  // Waits for its callbacks, which find everything here.
+}
+
+void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
+                        absl::AnyInvocable<void()> on_reaped) {
+  absl::Status valid = ValidateNodeName(options_.node);
+  if (valid.ok()) valid = ValidateClusterName(options_.cluster);
+  if (valid.ok()) valid = ValidateProfile(options_.profile);
+  if (valid.ok()) valid = CheckTypes(options_.types, &types_);
+  if (!valid.ok()) {
+    done(std::move(valid));
+    return;
+  }
+  done_ = std::move(done);
+  on_reaped_ = std::move(on_reaped);
+  MembershipOptions membership;
+  membership.cluster = options_.cluster;
+  membership.node = options_.node;
+  membership.address = options_.address;
+  for (const auto& [name, type] : types_) {
+    membership.types.push_back(Describe(type));
+  }
+  membership.build = options_.build;
+  membership.profile = options_.profile;
+  MembershipListener listener;
+  listener.on_change = [this] {
+    if (host_ != nullptr) host_->Look();
+  };
+  listener.on_death = [this](const std::string& node, Epoch epoch) {
+    if (peers_ != nullptr) peers_->NodeDied(node, epoch);
+  };
+  listener.on_reaped = [this] {
+    if (runtime_ != nullptr) runtime_->KillAll();
+    if (auto reaped = std::exchange(on_reaped_, nullptr)) reaped();
+  };
+  membership_ = std::make_unique<Membership>(
+      std::move(membership), store_.get(), &strand_, &scheduler_->clock(),
+      random_, logger_, std::move(listener));
+  strand_.Post([this] {
+    membership_->Join([this](absl::StatusOr<Joined> joined) {
+      HasJoined(std::move(joined));
+    });
+  });
+}
+
+void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
+  if (!joined.ok()) {
+    auto done = std::move(done_);
+    done(joined.status());
+    return;
+  }
+  RuntimeOptions runtime;
+  runtime.node = options_.node;
+  runtime.epoch = joined->epoch;
+  runtime_ = std::make_unique<Runtime>(std::move(runtime), scheduler_, random_,
+                                       logger_, &membership_->fence());
+  registry_ = std::make_unique<GlobalRegistry>(
+      membership_.get(), store_.get(), &strand_, &scheduler_->clock(), random_,
+      logger_, runtime_.get(), [this](const std::string& name) {
+        if (host_ != nullptr && absl::StartsWith(name, kSystemPrefix)) {
+          host_->Look();
+        }
+      });
+  PeerOptions peers;
+  peers.cluster_id = joined->cluster_id;
+  peers.generation = joined->epoch.generation;
+  peers.build = options_.build;
+  peers_ = std::make_unique<Peers>(std::move(peers), runtime_.get(), transport_,
+                                   membership_.get(), registry_.get());
+  router_ = std::make_unique<NodeRouter>(runtime_.get(), registry_.get(),
+                                         peers_.get());
+  runtime_->set_router(router_.get());
+  descriptors_ = std::make_unique<DescriptorCache>(membership_.get(),
+                                                   runtime_.get(), types_);
+  ClusterEnv env;
+  env.store = store_.get();
+  env.membership = membership_.get();
+  env.registry = registry_.get();
+  env.runtime = runtime_.get();
+  env.types = &types_;
+  host_ = std::make_unique<SupervisorHost>(env, &strand_, &scheduler_->clock(),
+                                           random_, logger_);
+  AdminParts admin;
+  admin.cluster = options_.cluster;
+  admin.cluster_id = joined->cluster_id;
+  admin.version = options_.build;
+  admin.profile = joined->profile;
+  admin.store = store_.get();
+  admin.membership = membership_.get();
+  admin.registry = registry_.get();
+  admin.host = host_.get();
+  admin.descriptors = descriptors_.get();
+  admin.runtime = runtime_.get();
+  admin_ = std::make_shared<Admin>(std::move(admin));
+
+  SpawnOptions agent;
+  agent.local_name = std::string(kAgentName);
+  agent.type = "agent";
+  runtime_->Spawn(std::make_unique<Agent>(env), Payload(), std::move(agent),
+                  [](absl::Status) {});
+  // Names first: whoever acts on a tree must know who owns what.
+  registry_->Start([this] { Ready(); });
+}
+
+void ClusterNode::Ready() {
+  host_->Start();
+  logger_->Info(absl::StrCat("node '", options_.node, "' has joined cluster '",
+                             options_.cluster, "', epoch ",
+                             runtime_->epoch().ToString()));
+  auto done = std::move(done_);
+  done(absl::OkStatus());
+}
+
+void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
+  if (runtime_ == nullptr) {
+    done();
+    return;
+  }
+  struct Waiting {
+    std::atomic<size_t> left{1};
+    absl::AnyInvocable<void()> done;
+  };
+  auto waiting = std::make_shared<Waiting>();
+  waiting->done = [this, done = std::move(done)]() mutable {
+    strand_.Post([this, done = std::move(done)]() mutable {
+      membership_->Leave(std::move(done));
+    });
+  };
+  const auto one_less = [waiting] {
+    if (waiting->left.fetch_sub(1) == 1) waiting->done();
+  };
+  for (const ProcessInfo& process : runtime_->List()) {
+    if (!process.global || absl::StartsWith(process.name, kSystemPrefix)) {
+      continue;
+    }
+    waiting->left.fetch_add(1);
+    runtime_->Stop(Pid(), process.pid, kLeavePatience,
+                   [one_less](ExitReason) { one_less(); });
+  }
+  one_less();
+}
+
+void ClusterNode::Close() {
+  strand_.Close();
+  if (runtime_ != nullptr) runtime_->KillAll();
+}
+
+}  // namespace muster

@@ -1,0 +1,107 @@
+// ClusterNode: one incarnation of one node, put together from its parts.
+//
+// Concrete classes meet here. The same object runs under a real scheduler,
+// store and transport, and under simulated ones.
+#ifndef MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
+#define MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "cluster/membership/membership.h"
+#include "cluster/registry/global_registry.h"
+#include "cluster/service/admin.h"
+#include "cluster/service/descriptor_cache.h"
+#include "cluster/store/store.h"
+#include "cluster/supervisor/supervisor_host.h"
+#include "node/base/log.h"
+#include "node/base/random.h"
+#include "node/base/scheduler.h"
+#include "node/base/strand.h"
+#include "node/gen_server/server_type.h"
+#include "node/peer/node_router.h"
+#include "node/peer/peers.h"
+#include "node/peer/transport.h"
+#include "node/process/runtime.h"
+
+namespace muster {
+
+struct ClusterNodeOptions {
+  std::string cluster;
+  std::string node;
+  // Where others reach it: host:port.
+  std::string address;
+  std::vector<ServerTypeInfo> types;
+  std::string build;
+  Profile profile;
+};
+
+// LIFETIME: scheduler, random source, logger and transport outlive it; it owns
+// the store. Before destruction: Leave (if it is to leave cleanly), Close,
+// then stop the scheduler. THREADS: Start, Leave, Close by one thread; the
+// accessors from any once Start has succeeded.
+class ClusterNode {
+ public:
+  ClusterNode(ClusterNodeOptions options, std::unique_ptr<Store> store,
+              Scheduler* scheduler, RandomSource* random, Logger* logger,
+              Transport* transport);
+  ~ClusterNode();
+  ClusterNode(const ClusterNode&) = delete;
+  ClusterNode& operator=(const ClusterNode&) = delete;
+
+  // Joins the cluster and starts serving it; `done` comes once, on a worker.
+  // Errors: Membership::Join's, and INVALID_ARGUMENT for bad options.
+  // `on_reaped` is called at most once, on a worker, when this incarnation has
+  // been taken for dead: Close it and start another.
+  void Start(absl::AnyInvocable<void(absl::Status)> done,
+             absl::AnyInvocable<void()> on_reaped);
+
+  // Stops the children that run here, in no order, then ends the membership.
+  // `done` comes once, on a worker or a thread of the store's.
+  void Leave(absl::AnyInvocable<void()> done);
+
+  // Ends everything but the store's last callbacks; nothing runs on the strand
+  // any more. Not from a worker of a real scheduler.
+  void Close();
+
+  Runtime& runtime() { return *runtime_; }
+  GlobalRegistry& registry() { return *registry_; }
+  DescriptorCache& descriptors() { return *descriptors_; }
+  Membership& membership() { return *membership_; }
+  std::shared_ptr<Admin> admin() { return admin_; }
+
+ private:
+  void HasJoined(absl::StatusOr<Joined> joined);
+  void Ready();
+
+  const ClusterNodeOptions options_;
+  Scheduler* const scheduler_;
+  RandomSource* const random_;
+  Logger* const logger_;
+  Transport* const transport_;
+  std::map<std::string, ServerTypeInfo> types_;
+  absl::AnyInvocable<void(absl::Status)> done_;
+  absl::AnyInvocable<void()> on_reaped_;
+
+  // Destroyed in reverse: users before what they use; the strand is closed
+  // first, the store goes when nobody watches it any more.
+  Strand strand_;
+  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Membership> membership_;
+  std::unique_ptr<GlobalRegistry> registry_;
+  std::unique_ptr<Peers> peers_;
+  std::unique_ptr<NodeRouter> router_;
+  std::unique_ptr<DescriptorCache> descriptors_;
+  std::unique_ptr<SupervisorHost> host_;
+  std::shared_ptr<Admin> admin_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_

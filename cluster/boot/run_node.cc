@@ -1,0 +1,227 @@
+#include "cluster/boot/run_node.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cluster/boot/cluster_node.h"
+#include "cluster/boot/version.h"
+#include "cluster/service/admin_service.h"
+#include "cluster/store/store_factory.h"
+#include "node/base/check.h"
+#include "node/base/mutex.h"
+#include "node/base/random.h"
+#include "node/base/thread_scheduler.h"
+#include "node/peer/grpc_transport.h"
+#include "node/rpc/rpc_server.h"
+#include "node/types/names.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+constexpr absl::Duration kDrainGrace = absl::Seconds(1);
+
+// Writes one line a record to stderr.
+class StderrLogger final : public Logger {
+ public:
+  explicit StderrLogger(const std::string& node)
+      : logger_(node, std::make_shared<spdlog::sinks::stderr_sink_mt>()) {
+    logger_.set_pattern("%Y-%m-%dT%H:%M:%S.%e %L [%n] %v");
+    logger_.flush_on(spdlog::level::info);
+  }
+
+  void Write(LogLevel level, absl::string_view text) override {
+    static constexpr spdlog::level::level_enum kLevels[] = {
+        spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+        spdlog::level::err};
+    logger_.log(kLevels[static_cast<int>(level)], "{}",
+                spdlog::string_view_t(text.data(), text.size()));
+  }
+
+ private:
+  spdlog::logger logger_;
+};
+
+// Why the main thread wakes up.
+class Wakeup {
+ public:
+  enum class Why { kNone, kJoined, kFailed, kReaped, kSignal };
+
+  void Set(Why why, absl::Status status = absl::OkStatus())
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    // A signal outlasts everything, a reaped node what came before.
+    if (why_ >= why) return;
+    why_ = why;
+    status_ = std::move(status);
+    cv_.SignalAll();
+  }
+  // Waits for something after `seen`.
+  Why Wait(Why seen) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    while (why_ <= seen) cv_.Wait(&mu_);
+    return why_;
+  }
+  void Reset() ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    if (why_ != Why::kSignal) why_ = Why::kNone;
+  }
+  absl::Status status() ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    return status_;
+  }
+
+ private:
+  Mutex mu_;
+  CondVar cv_;
+  Why why_ ABSL_GUARDED_BY(mu_) = Why::kNone;
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
+};
+
+// Blocks SIGTERM and SIGINT in all threads made after it and waits for them on
+// one of its own. A second signal ends the OS process at once.
+class SignalThread {
+ public:
+  explicit SignalThread(Wakeup* wakeup) {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    ending_ = signals_;
+    sigaddset(&signals_, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    wakeup_ = wakeup;
+    MUSTER_CHECK(pthread_create(&thread_, nullptr, &SignalThread::Main, this) ==
+                 0);
+  }
+  ~SignalThread() {
+    // Wakes sigwait, if no signal has come.
+    pthread_kill(thread_, SIGUSR1);
+    pthread_join(thread_, nullptr);
+  }
+
+ private:
+  static void* Main(void* self) {
+    auto* const waiter = static_cast<SignalThread*>(self);
+    int number;
+    sigwait(&waiter->signals_, &number);
+    waiter->wakeup_->Set(Wakeup::Why::kSignal);
+    pthread_sigmask(SIG_UNBLOCK, &waiter->ending_, nullptr);
+    return nullptr;
+  }
+
+  sigset_t signals_;
+  sigset_t ending_;  // Those that end the node.
+  Wakeup* wakeup_;
+  pthread_t thread_;
+};
+
+// One incarnation: from joining to leaving. Sets `*again` if it was reaped.
+absl::Status RunIncarnation(
+    const NodeConfig& config, const std::vector<ServerTypeInfo>& types,
+    Logger* logger, Wakeup* wakeup, std::string* listen,
+    const std::function<void(const std::string&)>& on_ready, bool* again) {
+  *again = false;
+  SystemClock clock;
+  SystemRandom random;
+  ThreadScheduler scheduler(&clock);
+  absl::StatusOr<std::unique_ptr<Store>> store =
+      MakeStore(config.store, scheduler);
+  if (!store.ok()) return store.status();
+  GrpcTransport transport(&scheduler);
+  AdminService admin;
+  RpcServerOptions rpc_options;
+  rpc_options.listen = *listen;
+  absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
+      RpcServer::Start(std::move(rpc_options), {transport.service(), &admin});
+  if (!rpc.ok()) return rpc.status();
+  *listen = (*rpc)->address();  // The same port again after a reap.
+
+  ClusterNodeOptions options;
+  options.cluster = config.cluster;
+  options.node = config.name;
+  options.address = (*rpc)->address();
+  options.types = types;
+  options.build = std::string(kVersion);
+  absl::Status result;
+  {
+    ClusterNode node(std::move(options), *std::move(store), &scheduler, &random,
+                     logger, &transport);
+    node.Start(
+        [wakeup](absl::Status status) {
+          const bool ok = status.ok();
+          wakeup->Set(ok ? Wakeup::Why::kJoined : Wakeup::Why::kFailed,
+                      std::move(status));
+        },
+        [wakeup] { wakeup->Set(Wakeup::Why::kReaped); });
+    Wakeup::Why why = wakeup->Wait(Wakeup::Why::kNone);
+    if (why == Wakeup::Why::kFailed) result = wakeup->status();
+    if (why == Wakeup::Why::kJoined) {
+      auto backend = std::make_shared<RpcBackend>();
+      backend->runtime = &node.runtime();
+      backend->names = &node.registry();
+      backend->descriptors = &node.descriptors();
+      (*rpc)->SetBackend(std::move(backend));
+      admin.Set(node.admin());
+      if (config.manifest.has_value()) {
+        admin::v1::ApplyRequest request;
+        *request.mutable_manifest() = *config.manifest;
+        node.admin()->Apply(
+            request,
+            [logger](absl::StatusOr<admin::v1::ApplyResponse> applied) {
+              if (!applied.ok()) logger->Error(applied.status().message());
+            });
+      }
+      if (on_ready) on_ready((*rpc)->address());
+      why = wakeup->Wait(Wakeup::Why::kJoined);
+      if (why == Wakeup::Why::kReaped) *again = true;
+      if (why == Wakeup::Why::kSignal) {
+        logger->Info("leaving the cluster");
+        internal::BlockUntil([&node](absl::AnyInvocable<void()> done) {
+          node.Leave(std::move(done));
+        });
+      }
+    }
+    (*rpc)->SetBackend(nullptr);
+    admin.Set(nullptr);
+    (*rpc)->Shutdown(kDrainGrace);
+    node.Close();
+    transport.Shutdown();
+    scheduler.Stop();
+  }
+  return result;
+}
+
+}  // namespace
+
+absl::Status RunNode(const NodeConfig& config,
+                     std::vector<ServerTypeInfo> types,
+                     std::function<void(const std::string& address)> on_ready) {
+  // Before anything else is touched: these need no cluster to be wrong.
+  if (absl::Status valid = ValidateNodeName(config.name); !valid.ok()) {
+    return valid;
+  }
+  if (absl::Status valid = ValidateClusterName(config.cluster); !valid.ok()) {
+    return valid;
+  }
+  StderrLogger logger(config.name);
+  Wakeup wakeup;
+  SignalThread signals(&wakeup);
+  std::string listen = config.listen;
+  bool again = true;
+  absl::Status result;
+  while (again) {
+    wakeup.Reset();
+    result = RunIncarnation(config, types, &logger, &wakeup, &listen, on_ready,
+                            &again);
+  }
+  return result;
+}
+
+}  // namespace muster

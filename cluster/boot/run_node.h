@@ -1,0 +1,43 @@
+// RunNode: one node as an OS process, from its configuration to its end.
+#ifndef MUSTER_CLUSTER_BOOT_RUN_NODE_H_
+#define MUSTER_CLUSTER_BOOT_RUN_NODE_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "muster/cluster/v1/cluster.pb.h"
+#include "node/gen_server/server_type.h"
+
+namespace muster {
+
+struct NodeConfig {
+  // Node name, [a-z0-9-]{1,63}.
+  std::string name;
+  // Cluster name, same form; nodes of one cluster share a store and this.
+  std::string cluster = "muster";
+  // host:port on loopback; port 0 takes a free one.
+  std::string listen = "127.0.0.1:7700";
+  // "memory" (a single node) or "etcd://h1:2379,h2:2379".
+  std::string store = "memory";
+  // Applied once the node has joined; for `muster dev`.
+  std::optional<cluster::v1::Manifest> manifest;
+};
+
+// Joins the cluster, serves until SIGTERM or SIGINT, and leaves cleanly.
+// `on_ready` is called with the address it serves on once it has joined.
+// Blocks; call it once, from the main thread, before other threads exist.
+// Errors, each naming the cure:
+//   INVALID_ARGUMENT     a field of `config`, or two types of one name
+//   FAILED_PRECONDITION  ADDRESS_IN_USE
+//   ALREADY_EXISTS       NODE_EXISTS: the name is a living node's
+//   UNAVAILABLE          the store cannot be reached
+absl::Status RunNode(const NodeConfig& config,
+                     std::vector<ServerTypeInfo> types,
+                     std::function<void(const std::string& address)> on_ready);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLUSTER_BOOT_RUN_NODE_H_

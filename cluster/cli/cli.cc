@@ -1,0 +1,423 @@
+#include "cluster/cli/cli.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "cluster/cli/commands.h"
+#include "cluster/cli/exit_code.h"
+#include "cluster/cli/version.h"
+#include "cluster/cli/words.h"
+#include "nlohmann/json.hpp"
+#include "node/types/names.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+constexpr char kEndpointDefault[] = "127.0.0.1:7700";
+
+absl::Status Usage(absl::string_view what) {
+  return Error(absl::StatusCode::kInvalidArgument, "USAGE", what).NotExecuted();
+}
+
+// One run of the program: its arguments, read, and the command they name.
+class Cli {
+ public:
+  Cli(std::vector<ServerTypeInfo> types, const CliEnv& env)
+      : env_(env), types_(std::move(types)) {
+    AddGlobalFlags();
+    AddShortcuts();
+    AddNouns();
+  }
+
+  int Run(const std::vector<std::string>& arguments) {
+    ScanOutput(arguments);
+    absl::Status words = CheckWords(arguments);
+    if (!words.ok()) return Report(words);
+    try {
+      // CLI11 takes them last first.
+      app_.parse(
+          std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    } catch (const CLI::CallForHelp&) {
+      return Print(Help());
+    } catch (const CLI::CallForVersion&) {
+      return Report(Version(env_, flags_.json));
+    } catch (const CLI::ParseError& e) {
+      return Report(ParseFailure(e, arguments));
+    }
+    absl::Status flags = ReadGlobalFlags();
+    if (!flags.ok()) return Report(flags);
+    return Report(command_());
+  }
+
+ private:
+  // --- What there is ---------------------------------------------------------
+
+  void AddGlobalFlags() {
+    app_.name("muster");
+    app_.description(
+        "Muster: a cluster of GenServers. One binary, node and command line.");
+    app_.footer("Example:\n  muster dev\n\nManual: docs/cli.md");
+    app_.require_subcommand(1, 1);
+    app_.add_option("--endpoint", endpoint_,
+                    "address of a node, or several separated by commas: the "
+                    "first that answers (default 127.0.0.1:7700)")
+        ->envname("MUSTER_ENDPOINT");
+    app_.add_option("-o,--output", output_,
+                    "what to print: table or json (default table)")
+        ->envname("MUSTER_OUTPUT");
+    app_.add_option("--timeout", timeout_,
+                    "how long it may take, as 10s or 500ms (default 5s; for "
+                    "wait and apply 30s)")
+        ->envname("MUSTER_TIMEOUT");
+    app_.set_version_flag("--version", kVersion, "the version, and exit");
+  }
+
+  // Adds a command that runs `run`.
+  CLI::App* Add(CLI::App* parent, const std::string& name,
+                const std::string& what, const std::string& example,
+                std::function<CommandResult()> run, bool is_node = false) {
+    CLI::App* const command = parent->add_subcommand(name, what);
+    command->footer(absl::StrCat("Example:\n  ", example));
+    // Global flags are understood after the command, too.
+    command->fallthrough();
+    command->callback([this, run = std::move(run), is_node] {
+      command_ = [this, run, is_node] {
+        if (!is_node && env_.exit_on_interrupt) env_.exit_on_interrupt();
+        return run();
+      };
+    });
+    return command;
+  }
+
+  CLI::App* AddNoun(const std::string& name, const std::string& what) {
+    CLI::App* const noun = app_.add_subcommand(name, what);
+    noun->require_subcommand(1, 1);
+    noun->fallthrough();
+    return noun;
+  }
+
+  void AddShortcuts() {
+    CLI::App* const dev = Add(
+        &app_, "dev",
+        "Run one node with an in-memory store and the example servers.",
+        "muster dev", [this] { return Dev(env_, listen_, types_); },
+        /*is_node=*/true);
+    dev->add_option("--listen", listen_,
+                    "address to serve on, on loopback (default "
+                    "127.0.0.1:7700)");
+
+    CLI::App* const apply =
+        Add(&app_, "apply",
+            "Make a supervision tree what a manifest says, and wait until its "
+            "children run.",
+            "muster apply -f tree.yaml",
+            [this] { return Client().Apply(file_, no_wait_); });
+    apply->add_option("-f,--file", file_, "the manifest; - reads stdin")
+        ->required();
+    apply->add_flag("--no-wait", no_wait_,
+                    "return as soon as the tree is stored");
+
+    Add(&app_, "status",
+        "One page about the cluster and the node that is "
+        "asked.",
+        "muster status", [this] { return Client().Status(); });
+    Add(&app_, "tree", "Supervisors with their children: state, node, pid.",
+        "muster tree", [this] { return Client().Tree(); });
+
+    AddSend("call", "Call a server and print its reply as JSON.",
+            "muster call counter_a Increment '{\"by\": 2}'",
+            [this] { return Client().Call(target_, method_, json_); });
+    AddSend("cast", "Send a server a message without waiting for its handler.",
+            "muster cast counter_a Reset",
+            [this] { return Client().Cast(target_, method_, json_); });
+
+    CLI::App* const wait =
+        Add(&app_, "wait",
+            "Wait until a server runs; exit code 8 if it does not in time.",
+            "muster wait counter_a --for running --timeout 30s",
+            [this] { return WaitFor(); });
+    wait->add_option("NAME", target_, "the server's name")->required();
+    wait->add_option("--for", condition_, "what to wait for: running");
+
+    Add(&app_, "version", "Versions of Muster and of what it is linked with.",
+        "muster version", [this] { return Version(env_, flags_.json); });
+  }
+
+  void AddSend(const std::string& name, const std::string& what,
+               const std::string& example, std::function<CommandResult()> run) {
+    CLI::App* const send = Add(&app_, name, what, example, std::move(run));
+    send->add_option("NAME", target_, "the server's name or pid")->required();
+    send->add_option("METHOD", method_,
+                     "Increment, Counter/Increment or "
+                     "counter.v1.Counter/Increment")
+        ->required();
+    send->add_option("JSON", json_,
+                     "the request (default {}); - reads it from stdin");
+  }
+
+  void AddNouns() {
+    CLI::App* const node = AddNoun("node", "Nodes of the cluster.");
+    CLI::App* const start = Add(
+        node, "start",
+        "Run a node until SIGTERM or SIGINT, then leave the cluster.",
+        "muster node start --name a --cluster demo --listen 127.0.0.1:7001 "
+        "--store etcd://127.0.0.1:2379",
+        [this] {
+          config_.listen = listen_;
+          return NodeStart(env_, config_, types_);
+        },
+        /*is_node=*/true);
+    start->add_option("--name", config_.name, "the node's name: a-z 0-9 -")
+        ->required();
+    start->add_option("--cluster", config_.cluster,
+                      "the cluster to join (default muster)");
+    start->add_option("--listen", listen_,
+                      "address to serve on, on loopback (default "
+                      "127.0.0.1:7700)");
+    start->add_option("--store", config_.store,
+                      "memory, or etcd://host:port,... which all nodes of the "
+                      "cluster share (default memory)");
+    Add(node, "list", "The nodes of the cluster.", "muster node list",
+        [this] { return Client().NodeList(); });
+
+    CLI::App* const process = AddNoun("process", "Processes of the nodes.");
+    CLI::App* const processes =
+        Add(process, "list", "Processes of all nodes, or of one.",
+            "muster process list --node a",
+            [this] { return Client().ProcessList(node_, system_); });
+    processes->add_option("--node", node_, "only those of this node");
+    processes->add_flag("--system", system_, "also Muster's own");
+
+    CLI::App* const name = AddNoun("name", "Cluster-wide names.");
+    CLI::App* const names =
+        Add(name, "list", "Names, sorted, with where they live.",
+            "muster name list --prefix counter",
+            [this] { return Client().NameList(prefix_, system_); });
+    names->add_option("--prefix", prefix_, "only names that begin so");
+    names->add_flag("--system", system_, "also Muster's own");
+    CLI::App* const whereis = Add(name, "whereis", "Where a name lives now.",
+                                  "muster name whereis counter_a",
+                                  [this] { return Client().WhereIs(target_); });
+    whereis->add_option("NAME", target_, "the name")->required();
+  }
+
+  CommandResult WaitFor() {
+    if (condition_ != "running") {
+      return Usage(absl::StrCat("--for ", LogSafe(condition_),
+                                " is not known; write --for running"));
+    }
+    return Client().Wait(target_);
+  }
+
+  ClientCommands Client() { return ClientCommands(env_, flags_); }
+
+  // --- Reading arguments -----------------------------------------------------
+
+  // Errors in the arguments are reported as asked for, too.
+  void ScanOutput(const std::vector<std::string>& arguments) {
+    for (size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+      const std::string& word = arguments[i];
+      const bool next = word == "-o" || word == "--output";
+      flags_.json |=
+          word == "-ojson" || word == "--output=json" ||
+          (next && i + 1 < arguments.size() && arguments[i + 1] == "json");
+    }
+  }
+
+  static bool TakesValue(absl::string_view flag) {
+    return flag == "--endpoint" || flag == "-o" || flag == "--output" ||
+           flag == "--timeout";
+  }
+
+  static std::vector<std::string> NamesOf(const CLI::App& app) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : app.get_subcommands(nullptr)) {
+      names.push_back(command->get_name());
+    }
+    return names;
+  }
+
+  static const CLI::App* Find(const CLI::App& app, const std::string& name) {
+    for (const CLI::App* command : app.get_subcommands(nullptr)) {
+      if (command->get_name() == name) return command;
+    }
+    return nullptr;
+  }
+
+  // Whether noun and verb exist, with a suggestion: CLI11 makes none.
+  absl::Status CheckWords(const std::vector<std::string>& arguments) const {
+    const CLI::App* level = &app_;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      const std::string& word = arguments[i];
+      if (word == "--help" || word == "-h" || word == "--version") return {};
+      if (word.size() > 1 && word[0] == '-') {
+        if (TakesValue(word)) ++i;
+        continue;
+      }
+      const std::vector<std::string> names = NamesOf(*level);
+      const CLI::App* const next = Find(*level, word);
+      if (next == nullptr) {
+        const std::string near = DidYouMean(word, names);
+        return Usage(absl::StrCat(
+            level == &app_
+                ? "unknown command "
+                : absl::StrCat("unknown verb of ", level->get_name(), ": "),
+            LogSafe(word),
+            near.empty()
+                ? absl::StrCat("; there are ", absl::StrJoin(names, ", "))
+                : near));
+      }
+      level = next;
+      if (NamesOf(*level).empty()) return {};
+    }
+    return Usage(absl::StrCat(
+        level == &app_ ? std::string("no command")
+                       : absl::StrCat("no verb after ", level->get_name()),
+        "; there are ", absl::StrJoin(NamesOf(*level), ", ")));
+  }
+
+  // The command that was named, as far as CLI11 got.
+  const CLI::App* Named() const {
+    const CLI::App* app = &app_;
+    while (!app->get_subcommands().empty()) app = app->get_subcommands()[0];
+    return app;
+  }
+
+  absl::Status ParseFailure(const CLI::ParseError& e,
+                            const std::vector<std::string>& arguments) const {
+    std::vector<std::string> known;
+    for (const CLI::App* app : {Named(), &app_}) {
+      for (const CLI::Option* option : app->get_options()) {
+        for (const std::string& flag : option->get_lnames()) {
+          known.push_back("--" + flag);
+        }
+        for (const std::string& flag : option->get_snames()) {
+          known.push_back("-" + flag);
+        }
+      }
+    }
+    for (const std::string& word : arguments) {
+      if (word == "--") break;
+      if (word.size() < 2 || word[0] != '-') continue;
+      const std::string flag = word.substr(0, word.find('='));
+      if (std::find(known.begin(), known.end(), flag) != known.end()) continue;
+      if (word[1] != '-' && absl::StartsWith(word, "-o")) continue;
+      if (dynamic_cast<const CLI::ExtrasError*>(&e) == nullptr) continue;
+      return Usage(absl::StrCat("unknown flag ", LogSafe(flag),
+                                DidYouMean(flag, known)));
+    }
+    return Usage(e.what());
+  }
+
+  absl::Status ReadGlobalFlags() {
+    if (output_ != "table" && output_ != "json") {
+      return Usage(absl::StrCat("-o ", LogSafe(output_),
+                                " is not known; write -o table or -o json"));
+    }
+    flags_.json = output_ == "json";
+    if (!timeout_.empty()) {
+      const absl::StatusOr<absl::Duration> timeout = ParseDuration(timeout_);
+      if (!timeout.ok()) {
+        return Usage(absl::StrCat(
+            "--timeout ", absl::string_view(timeout.status().message())));
+      }
+      flags_.timeout = *timeout;
+    }
+    for (const absl::string_view one : absl::StrSplit(endpoint_, ',')) {
+      absl::StatusOr<LoopbackAddress> address = ParseLoopbackAddress(one);
+      if (!address.ok()) return address.status();
+      flags_.endpoints.push_back(*std::move(address));
+    }
+    return absl::OkStatus();
+  }
+
+  // --- Reporting -------------------------------------------------------------
+
+  std::string Help() const {
+    const CLI::App* const app = Named();
+    std::string prefix = "muster";
+    if (app != &app_) {
+      prefix = app->get_parent() == &app_
+                   ? prefix
+                   : absl::StrCat(prefix, " ", app->get_parent()->get_name());
+      prefix += " " + app->get_name();
+    }
+    return app->help(prefix, CLI::AppFormatMode::Sub);
+  }
+
+  int Print(const std::string& text) {
+    *env_.out << text;
+    return Report(CommandResult());
+  }
+
+  int Report(const CommandResult& result) {
+    env_.out->flush();
+    CommandResult reported = result;
+    if (!*env_.out && result.status.ok()) {
+      reported = absl::Status(Error(absl::StatusCode::kInternal, "OUTPUT",
+                                    "stdout cannot be written to"));
+    }
+    if (reported.status.ok()) return reported.exit_code;
+    if (!flags_.json) {
+      *env_.err << ErrorText(reported.status) << std::flush;
+      return reported.exit_code;
+    }
+    std::string text = ErrorJson(reported.status);
+    if (!reported.unreachable.empty()) {
+      auto error = nlohmann::ordered_json::parse(text);
+      error["unreachable"] = reported.unreachable;
+      text = error.dump() + "\n";
+    }
+    *env_.err << text << std::flush;
+    return reported.exit_code;
+  }
+
+  const CliEnv& env_;
+  const std::vector<ServerTypeInfo> types_;
+  CLI::App app_;
+  GlobalFlags flags_;
+  std::function<CommandResult()> command_;
+
+  // Where CLI11 puts what it reads.
+  std::string endpoint_ = kEndpointDefault;
+  std::string output_ = "table";
+  std::string timeout_;
+  std::string listen_ = kEndpointDefault;
+  std::string target_;
+  std::string method_;
+  std::string json_ = "{}";
+  std::string condition_ = "running";
+  std::string file_;
+  std::string node_;
+  std::string prefix_;
+  bool no_wait_ = false;
+  bool system_ = false;
+  NodeConfig config_;
+};
+
+}  // namespace
+
+int RunCli(int argc, const char* const* argv, std::vector<ServerTypeInfo> types,
+           const CliEnv& env) {
+  std::vector<std::string> arguments;
+  for (int i = 1; i < argc; ++i) arguments.push_back(argv[i]);
+  try {
+    return Cli(std::move(types), env).Run(arguments);
+  } catch (const std::exception& e) {
+    // Libraries throw; nothing of ours does.
+    *env.err << ErrorText(Error(absl::StatusCode::kInternal, "BUG", e.what()))
+             << std::flush;
+    return kExitInternal;
+  }
+}
+
+}  // namespace muster

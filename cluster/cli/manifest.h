@@ -1,0 +1,28 @@
+// Reads a supervision tree from YAML: `muster apply -f tree.yaml`.
+//
+// The schema, with every default, is examples/application.yaml; docs/cli.md
+// describes it. Pure function, any thread.
+#ifndef MUSTER_CLUSTER_CLI_MANIFEST_H_
+#define MUSTER_CLUSTER_CLI_MANIFEST_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "muster/cluster/v1/cluster.pb.h"
+
+namespace muster {
+
+// Reads the manifest `text`; `file` is only for messages. A child without name
+// gets its id; what else is absent stays absent and gets its default where it
+// is applied. Whether a type exists, its options fit, and the strategy is
+// supported is for the cluster to say.
+//
+// INVALID_ARGUMENT BAD_MANIFEST, NOT_EXECUTED:
+//   file:line:column: field: what is wrong; what would be right
+// where field is a path such as children[0].id, counted from 0. Nothing in the
+// file is expanded: no environment, no shell.
+absl::StatusOr<cluster::v1::Manifest> ParseManifest(absl::string_view text,
+                                                    absl::string_view file);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLUSTER_CLI_MANIFEST_H_

@@ -1,0 +1,169 @@
+// Membership: this node's place in the cluster, and who else is in it.
+//
+// The protocol is guarantees R1 to R7: a permanent record for each node, whose
+// create revision is the node's epoch N; heartbeats as committed transactions
+// that alone move the fence; reaping as one compare-and-set by whoever has
+// seen no heartbeat for R on its own clock.
+#ifndef MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
+#define MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "cluster/membership/profile.h"
+#include "cluster/store/keys.h"
+#include "cluster/store/replica.h"
+#include "cluster/store/store.h"
+#include "muster/store/v1/store.pb.h"
+#include "node/base/fence.h"
+#include "node/base/log.h"
+#include "node/base/mutex.h"
+#include "node/base/random.h"
+#include "node/base/strand.h"
+#include "node/peer/peers.h"
+#include "node/types/pid.h"
+
+namespace muster {
+
+struct Member {
+  store::v1::NodeRecord record;
+  Epoch epoch;
+};
+
+struct MembershipOptions {
+  std::string cluster;
+  std::string node;
+  // Where peers and clients reach this node.
+  std::string address;
+  std::vector<store::v1::HostedType> types;
+  std::string build;
+  // Used if this node writes the cluster's meta record; otherwise that one's.
+  Profile profile;
+};
+
+struct Joined {
+  std::string cluster_id;
+  Epoch epoch;
+  Profile profile;
+};
+
+// What membership tells, on its strand.
+struct MembershipListener {
+  // Somebody joined, left or died.
+  std::function<void()> on_change;
+  // This incarnation of a node is dead for ever.
+  std::function<void(const std::string& node, Epoch epoch)> on_death;
+  // This node's own epoch is dead: end all global servers, join anew.
+  std::function<void()> on_reaped;
+};
+
+// Owns this node's record and heartbeat, the fence's deadline, and a copy of
+// the node records. LIFETIME: the strand is closed before it is destroyed.
+// THREADS: Find, Members, Self, IsCurrent from any; the rest on the strand.
+class Membership final : public PeerDirectory {
+ public:
+  Membership(MembershipOptions options, Store* store, Strand* strand,
+             Clock* clock, RandomSource* random, Logger* logger,
+             MembershipListener listener);
+  ~Membership() override;
+
+  // Writes this node's record. If its name has one already, waits: a heartbeat
+  // that moves means a living node (ALREADY_EXISTS NODE_EXISTS); silence for R
+  // means a dead one, which is reaped. UNAVAILABLE: the store did not answer
+  // within 10 s. `done` comes once; on success heartbeats and reaping run.
+  void Join(absl::AnyInvocable<void(absl::StatusOr<Joined>)> done);
+  // Deletes this node's record, so that others need not wait; then nothing
+  // here acts any more.
+  void Leave(absl::AnyInvocable<void()> done);
+
+  const Fence& fence() const { return fence_; }
+  // After Join: the compare of all deciding transactions of this node (R3).
+  Compare OwnEpoch() const;
+  int64_t own_revision() const { return own_revision_; }
+  uint64_t generation() const { return generation_; }
+  const Keys& keys() const { return keys_; }
+  const std::string& node() const { return options_.node; }
+
+  std::optional<PeerAddress> Find(absl::string_view node) const override;
+  // Sorted by name.
+  std::vector<Member> Members() const;
+  // Whether `node` is a member with this epoch revision, as far as is known.
+  bool IsCurrent(absl::string_view node, int64_t revision) const;
+
+  // Ends its watches, so that the store can go; the strand is closed.
+  void StopWatching();
+
+ private:
+  void ReadMeta();
+  void EnsureMeta(absl::StatusOr<TxnResult> result);
+  void TryCreate();
+  void Created(BootTime sent, absl::StatusOr<TxnResult> result);
+  // The record that is in the way: watched until it moves or is silent for R.
+  void WaitForOther(int64_t node_revision, int64_t heartbeat_revision);
+  void ReapOther(int64_t node_revision, int64_t heartbeat_revision);
+  void JoinFailed(absl::Status status);
+  void RetryJoin(absl::Duration delay, std::function<void()> step,
+                 const absl::Status& why);
+  void Finished();
+
+  void Beat();
+  void Beaten(BootTime sent, uint64_t sequence,
+              absl::StatusOr<TxnResult> result);
+  void Reaped();
+  void NodeChanged(const std::string& key, const KeyValue* now,
+                   int64_t revision);
+  void UpdateReaper();
+  void HeartbeatChanged(const std::string& key, const KeyValue* now);
+  void Sweep();
+  void Reap(const Silence::Overdue& overdue);
+  template <typename T>
+  Store::Done<T> OnStrand(void (Membership::*then)(absl::StatusOr<T>));
+  // Wraps a closure so that it runs only while this object lives.
+  std::function<void()> Alive(std::function<void()> work);
+
+  const MembershipOptions options_;
+  const Keys keys_;
+  Store* const store_;
+  Strand* const strand_;
+  Clock* const clock_;
+  RandomSource* const random_;
+  Logger* const logger_;
+  const MembershipListener listener_;
+  Profile profile_;
+  Fence fence_;
+
+  // On the strand.
+  absl::AnyInvocable<void(absl::StatusOr<Joined>)> joined_;
+  std::string cluster_id_;
+  std::string incarnation_;
+  BootTime join_deadline_;
+  BootTime other_since_;
+  int64_t other_node_revision_ = 0;
+  int64_t other_heartbeat_revision_ = 0;
+  bool active_ = false;
+  uint64_t sequence_ = 0;
+  BootTime last_committed_;
+  std::unique_ptr<Replica> nodes_;
+  std::unique_ptr<Replica> heartbeats_;  // Only while this node reaps.
+  Silence silence_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  // Written once, by Join, before others may ask.
+  int64_t own_revision_ = 0;
+  uint64_t generation_ = 0;
+
+  mutable Mutex mu_;
+  std::map<std::string, Member, std::less<>> members_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_

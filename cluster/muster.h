@@ -1,0 +1,24 @@
+// Muster: a cluster of GenServers. The one header that a user includes.
+//
+//   int main(int argc, char** argv) {
+//     return muster::Main(argc, argv, {muster::ServerType<Counter>("counter")});
+//   }
+#ifndef MUSTER_CLUSTER_MUSTER_H_
+#define MUSTER_CLUSTER_MUSTER_H_
+
+#include <vector>
+
+#include "client/client.h"
+#include "node/node.h"
+
+namespace muster {
+
+// The whole program of a node: daemon and command line in one, with the same
+// commands as the stock `muster` binary (`node start`, `apply`, `call`, ...),
+// hosting `types`. Returns the exit code of docs/cli.md. Call it from main,
+// before starting threads.
+int Main(int argc, char** argv, std::vector<ServerTypeInfo> types);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLUSTER_MUSTER_H_

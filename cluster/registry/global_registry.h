@@ -1,0 +1,137 @@
+// GlobalRegistry: cluster-wide names, claimed in the store (guarantees R1, R3).
+#ifndef MUSTER_CLUSTER_REGISTRY_GLOBAL_REGISTRY_H_
+#define MUSTER_CLUSTER_REGISTRY_GLOBAL_REGISTRY_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "cluster/membership/membership.h"
+#include "cluster/store/keys.h"
+#include "cluster/store/replica.h"
+#include "cluster/store/store.h"
+#include "muster/store/v1/store.pb.h"
+#include "node/base/mutex.h"
+#include "node/base/strand.h"
+#include "node/process/runtime.h"
+#include "node/registry/name_registry.h"
+
+namespace muster {
+
+// What a claim writes and what else must hold for it.
+struct Claim {
+  std::string name;
+  // Number of the process of this node that gets the name.
+  uint64_t process = 0;
+  std::string type;
+  std::string supervisor;
+  std::string child;
+  // For example that the supervisor which ordered it is still the one.
+  std::vector<Compare> also;
+};
+
+struct Claimed {
+  Epoch epoch;
+  // Unique id of this claim.
+  std::string instance;
+};
+
+// A name and its record's state, for parts of cluster/.
+struct NameRecordView {
+  store::v1::NameRecord record;
+  int64_t mod_revision = 0;
+};
+
+// LIFETIME: the strand is closed before it is destroyed. THREADS: any, except
+// Start and MembersChanged on the strand.
+class GlobalRegistry final : public NameRegistry {
+ public:
+  // `on_change` is called on the strand with the name after each change.
+  GlobalRegistry(const Membership* membership, Store* store, Strand* strand,
+                 Clock* clock, RandomSource* random, Logger* logger,
+                 Runtime* runtime,
+                 std::function<void(const std::string& name)> on_change);
+  ~GlobalRegistry() override;
+
+  // Follows the names from now on; `synced` is called once, after the first
+  // list.
+  void Start(std::function<void()> synced);
+
+  // -- NameRegistry --------------------------------------------------------
+  std::optional<NameEntry> WhereIs(absl::string_view name) const override;
+  void Resolve(
+      absl::string_view name, Epoch above,
+      absl::AnyInvocable<void(absl::StatusOr<NameEntry>)> done) override;
+  void Register(absl::string_view name, const Pid& pid,
+                absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) override;
+  void Unregister(absl::string_view name,
+                  absl::AnyInvocable<void(absl::Status)> done) override;
+  std::vector<NameEntry> List(absl::string_view prefix) const override;
+
+  // -- For cluster/ --------------------------------------------------------
+  // Claims a free name, or renews one that this node owns under the same
+  // supervisor. Errors:
+  //   ALREADY_EXISTS ALREADY_STARTED  (details pid, node) a living node's
+  //   ABORTED FENCED                  this node's epoch is dead, or one of
+  //                                   `also` does not hold
+  //   UNAVAILABLE, DEADLINE_EXCEEDED (UNKNOWN)
+  void Take(Claim claim,
+            absl::AnyInvocable<void(absl::StatusOr<Claimed>)> done);
+  // Frees a name that this node owns with this claim. OK too if it is not so
+  // (any more).
+  void Release(absl::string_view name, absl::string_view instance,
+               absl::AnyInvocable<void(absl::Status)> done);
+  // The record as last seen, also of a dead owner.
+  std::optional<NameRecordView> Record(absl::string_view name) const;
+  // Whether the record's owner is a member with that epoch.
+  bool IsOwned(const store::v1::NameRecord& record) const;
+  // Ends its watches, so that the store can go; the strand is closed.
+  void StopWatching();
+
+ private:
+  struct Attempt;
+
+  void Changed(const std::string& key, const KeyValue* now, int64_t revision);
+  void Try(std::shared_ptr<Attempt> attempt);
+  void Tried(std::shared_ptr<Attempt> attempt,
+             absl::StatusOr<TxnResult> result);
+  // A lost answer: asks the store by a writing transaction whether the claim
+  // is there.
+  void Settle(std::shared_ptr<Attempt> attempt, absl::Status lost);
+  void Succeed(std::shared_ptr<Attempt> attempt, int64_t revision);
+  // Adopts a record that was read or written outside of the watch.
+  void Note(const KeyValue& item);
+  NameEntry ToEntry(const NameRecordView& view) const;
+
+  const Membership* const membership_;
+  Store* const store_;
+  Strand* const strand_;
+  Clock* const clock_;
+  RandomSource* const random_;
+  Logger* const logger_;
+  Runtime* const runtime_;
+  const std::function<void(const std::string& name)> on_change_;
+  std::unique_ptr<Replica> replica_;  // On the strand.
+  std::function<void()> synced_;      // On the strand.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+  mutable Mutex mu_;
+  std::map<std::string, NameRecordView, std::less<>> names_
+      ABSL_GUARDED_BY(mu_);
+  // Greatest revision seen of each name, also of deleted ones: nothing older
+  // is believed again (guarantees G5). As long as the names that ever were;
+  // compacted with the store's history.
+  std::map<std::string, int64_t, std::less<>> floor_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLUSTER_REGISTRY_GLOBAL_REGISTRY_H_

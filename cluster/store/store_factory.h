@@ -1,0 +1,26 @@
+// Makes the store that a spec names. For cluster/boot and the CLI.
+#ifndef MUSTER_CLUSTER_STORE_STORE_FACTORY_H_
+#define MUSTER_CLUSTER_STORE_STORE_FACTORY_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "cluster/store/store.h"
+#include "node/base/scheduler.h"
+
+namespace muster {
+
+// OK if `spec` is "memory" or "etcd://h1:p1,h2:p2". INVALID_ARGUMENT BAD_STORE
+// otherwise; the message says what would be right, bounded and safe to log.
+absl::Status ValidateStoreSpec(absl::string_view spec);
+
+// The store of that name with default options; connects only when it is used.
+// `scheduler` outlives it. Errors as ValidateStoreSpec.
+absl::StatusOr<std::unique_ptr<Store>> MakeStore(absl::string_view spec,
+                                                 Scheduler& scheduler);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLUSTER_STORE_STORE_FACTORY_H_

@@ -1,0 +1,182 @@
+#include "cluster/supervisor/supervisor_host.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cluster/supervisor/cluster_supervisor.h"
+#include "google/protobuf/util/time_util.h"
+#include "muster/store/v1/store.pb.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+constexpr uint32_t kSchema = 1;
+constexpr absl::Duration kTxnTimeout = absl::Seconds(1);
+// How much later each next node tries (guarantees R15).
+constexpr absl::Duration kRankDelay = absl::Milliseconds(100);
+constexpr int kRanks = 5;
+// A supervisor that ended is not started again at once for ever.
+constexpr absl::Duration kRestartDelay = absl::Milliseconds(100);
+
+}  // namespace
+
+SupervisorHost::SupervisorHost(ClusterEnv env, Strand* strand, Clock* clock,
+                               RandomSource* random, Logger* logger)
+    : env_(env),
+      strand_(strand),
+      clock_(clock),
+      random_(random),
+      logger_(logger) {}
+
+SupervisorHost::~SupervisorHost() = default;
+
+void SupervisorHost::Start() {
+  const std::string prefix = env_.membership->keys().SupervisorPrefix();
+  ReplicaHandler handler;
+  handler.on_change = [this](const std::string& key, const KeyValue* now,
+                             int64_t) {
+    absl::StatusOr<Keys::Parsed> parsed = env_.membership->keys().Parse(key);
+    if (!parsed.ok()) return;
+    {
+      MutexLock lock(&mu_);
+      if (now != nullptr) {
+        ids_.insert(parsed->id);
+      } else {
+        ids_.erase(parsed->id);
+      }
+    }
+    if (records_->synced()) LookNow();
+  };
+  handler.on_synced = [this] { LookNow(); };
+  handler.on_gap = [] {};
+  records_ = std::make_unique<Replica>(env_.store, strand_, clock_, random_,
+                                       logger_, prefix, std::move(handler));
+  records_->Start();
+}
+
+std::vector<std::string> SupervisorHost::Supervisors() const {
+  MutexLock lock(&mu_);
+  return std::vector<std::string>(ids_.begin(), ids_.end());
+}
+
+void SupervisorHost::Ensure(absl::string_view supervisor,
+                            absl::AnyInvocable<void(absl::Status)> done) {
+  store::v1::SupervisorRecord record;
+  record.set_schema(kSchema);
+  record.set_supervisor(std::string(supervisor));
+  record.set_strategy(store::v1::ONE_FOR_ONE);
+  record.set_intensity(3);
+  *record.mutable_period() =
+      google::protobuf::util::TimeUtil::SecondsToDuration(5);
+  const std::string key = env_.membership->keys().Supervisor(supervisor);
+  Txn txn;
+  txn.compares.push_back(Compare::Absent(key));
+  txn.then.push_back(StoreOp::Put(key, record.SerializeAsString()));
+  std::weak_ptr<bool> alive = alive_;
+  env_.store->Commit(std::move(txn), kTxnTimeout,
+                     [alive, done = std::move(done)](
+                         absl::StatusOr<TxnResult> result) mutable {
+                       if (!alive.expired()) done(result.status());
+                     });
+}
+
+void SupervisorHost::Look() {
+  std::weak_ptr<bool> alive = alive_;
+  strand_->Post([this, alive] {
+    if (!alive.expired()) LookNow();
+  });
+}
+
+absl::Duration SupervisorHost::Patience() const {
+  int rank = 0;
+  for (const Member& member : env_.membership->Members()) {
+    if (member.record.node() == env_.membership->node()) break;
+    if (++rank == kRanks) break;
+  }
+  return rank * kRankDelay;
+}
+
+void SupervisorHost::LookNow() {
+  if (records_ == nullptr || !records_->synced()) return;
+  for (const auto& [id, pid] : running_) {
+    env_.runtime->SendLocal(pid, Info(LookAgain{}));
+  }
+  for (const std::string& id : Supervisors()) {
+    if (running_.contains(id) || claiming_.contains(id)) continue;
+    const auto view = env_.registry->Record(SupervisorName(id));
+    if (view.has_value() && env_.registry->IsOwned(view->record) &&
+        view->record.owner() != env_.membership->node()) {
+      continue;
+    }
+    claiming_.insert(id);
+    std::weak_ptr<bool> alive = alive_;
+    strand_->At(clock_->Boot() + Patience(), [this, alive, id] {
+      if (!alive.expired()) TryClaim(id);
+    });
+  }
+}
+
+void SupervisorHost::TryClaim(const std::string& id) {
+  const std::string name = SupervisorName(id);
+  const auto view = env_.registry->Record(name);
+  if (view.has_value() && env_.registry->IsOwned(view->record) &&
+      view->record.owner() != env_.membership->node()) {
+    claiming_.erase(id);
+    return;
+  }
+  cluster::v1::SupervisorOptions options;
+  options.set_supervisor(id);
+  SpawnOptions spawn;
+  spawn.global_name = name;
+  spawn.type = "cluster_supervisor";
+  spawn.hold = true;
+  const Pid pid = env_.runtime->Spawn(std::make_unique<ClusterSupervisor>(env_),
+                                      Payload::Of(options), std::move(spawn),
+                                      [](absl::Status) {});
+  Claim claim;
+  claim.name = name;
+  claim.process = pid.number;
+  claim.type = "cluster_supervisor";
+  claim.supervisor = std::string(kHostSupervisor);
+  claim.child = id;
+  std::weak_ptr<bool> alive = alive_;
+  env_.registry->Take(
+      std::move(claim), [this, alive, id, pid,
+                         strand = strand_](absl::StatusOr<Claimed> claimed) {
+        if (alive.expired()) return;
+        strand->Post([this, alive, id, pid, claimed = std::move(claimed)] {
+          if (alive.expired()) return;
+          claiming_.erase(id);
+          if (!claimed.ok()) {
+            env_.runtime->SendExit(Pid(), pid, ExitReason::Kill());
+            if (ReasonOf(claimed.status()) != "ALREADY_STARTED") {
+              // Perhaps the store is away: once more, later.
+              strand_->At(clock_->Boot() + kRestartDelay * 5, [this, alive] {
+                if (!alive.expired()) LookNow();
+              });
+            }
+            return;
+          }
+          logger_->Info(absl::StrCat("supervisor '", id, "' runs here, epoch ",
+                                     claimed->epoch.ToString()));
+          running_[id] = pid;
+          env_.runtime->Release(pid, claimed->epoch);
+          env_.runtime->ObserveExit(pid, [this, alive, id](const ExitReason&) {
+            if (alive.expired()) return;
+            strand_->At(clock_->Boot() + kRestartDelay, [this, alive, id] {
+              if (!alive.expired()) Ended(id);
+            });
+          });
+        });
+      });
+}
+
+void SupervisorHost::Ended(const std::string& id) {
+  running_.erase(id);
+  LookNow();
+}
+
+void SupervisorHost::StopWatching() { records_.reset(); }
+
+}  // namespace muster

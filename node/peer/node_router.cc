@@ -1,0 +1,388 @@
+#include "node/peer/node_router.h"
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "node/base/clock.h"
+#include "node/base/mutex.h"
+#include "node/peer/codec.h"
+#include "node/peer/target.h"
+#include "node/types/names.h"
+#include "node/types/pid.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+// Messages that may wait for one name to be looked up.
+constexpr size_t kWaitingMax = 10'000;
+
+using Found = absl::StatusOr<NameEntry>;
+
+bool IsFenced(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kAborted &&
+         ReasonOf(status) == "FENCED" &&
+         OutcomeOf(status) == Outcome::kNotExecuted;
+}
+
+Error Expired(const ServerRef& target) {
+  return Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+               absl::StrCat("the deadline passed while looking for '",
+                            target.ToString(), "'"))
+      .NotExecuted();
+}
+
+}  // namespace
+
+class NodeRouter::Core : public std::enable_shared_from_this<Core> {
+ public:
+  Core(Runtime* runtime, NameRegistry* names, Peers* peers)
+      : runtime_(runtime), names_(names), peers_(peers) {}
+
+  void RouteCall(Request request, std::shared_ptr<CallSlot> slot);
+  void RouteCast(Request request, absl::AnyInvocable<void(absl::Status)> taken);
+  void RouteInfo(const ServerRef& target, Info info, Meta meta);
+
+ private:
+  // A message to a cluster-wide name on its way.
+  struct Call {
+    Call(Request r, std::shared_ptr<CallSlot> s)
+        : request(std::move(r)), slot(std::move(s)) {}
+    Request request;
+    std::shared_ptr<CallSlot> slot;
+  };
+  struct Cast {
+    Cast(Request r, absl::AnyInvocable<void(absl::Status)> t)
+        : request(std::move(r)), taken(std::move(t)) {}
+    void Done(const absl::Status& status) {
+      if (taken) taken(status);
+    }
+    Request request;
+    absl::AnyInvocable<void(absl::Status)> taken;
+  };
+
+  // Where a name is: from this node's copy, else from the store.
+  void LookUp(const std::string& name, absl::AnyInvocable<void(Found)> done)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Hands the store's answer to all who wait for it.
+  void Answer(const std::string& name, const Found& found)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Why `found` holds no entry, for the caller.
+  absl::Status NotFound(const ServerRef& target, const Found& found) const;
+
+  // One more hop for a message; OK, or why not.
+  absl::Status CountHop(Request* request, const NameEntry& entry) const;
+  // The process of this node that serves `entry`, or why none does.
+  absl::StatusOr<Pid> FindHere(const ServerRef& target,
+                               const NameEntry& entry) const;
+  void Forward(std::shared_ptr<Call> call, const Found& found);
+  void Forward(std::shared_ptr<Cast> cast, const Found& found);
+
+  Runtime* const runtime_;
+  NameRegistry* const names_;
+  Peers* const peers_;
+
+  Mutex mu_;
+  // Name -> who waits for the store's answer, in order.
+  absl::flat_hash_map<std::string, std::deque<absl::AnyInvocable<void(Found)>>>
+      waiting_ ABSL_GUARDED_BY(mu_);
+};
+
+void NodeRouter::Core::LookUp(const std::string& name,
+                              absl::AnyInvocable<void(Found)> done) {
+  // Invalid names never get as far as the store.
+  if (absl::Status status = ValidateName(name); !status.ok()) {
+    done(std::move(status));
+    return;
+  }
+  // Those who wait go first, whatever the copy knows by now.
+  const auto join = [this, &name, &done]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const auto found = waiting_.find(name);
+    if (found == waiting_.end()) return false;
+    if (found->second.size() < kWaitingMax) {
+      found->second.push_back(std::move(done));
+      done = nullptr;
+    }
+    return true;
+  };
+  bool joined;
+  {
+    MutexLock lock(&mu_);
+    joined = join();
+  }
+  if (!joined) {
+    if (std::optional<NameEntry> entry = names_->WhereIs(name)) {
+      done(*std::move(entry));
+      return;
+    }
+    MutexLock lock(&mu_);
+    joined = join();
+    if (!joined) {
+      waiting_[name].push_back(std::move(done));
+      done = nullptr;
+    }
+  }
+  if (done) {
+    done(Error(
+             absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+             absl::StrCat("over ", kWaitingMax, " messages wait for the name '",
+                          name, "' to be looked up"))
+             .RetryAfter(absl::Milliseconds(100))
+             .NotExecuted()
+             .status());
+    return;
+  }
+  if (joined) return;
+  names_->Resolve(name, Epoch(),
+                  [core = shared_from_this(), name](Found found) {
+                    core->Answer(name, found);
+                  });
+}
+
+void NodeRouter::Core::Answer(const std::string& name, const Found& found) {
+  while (true) {
+    absl::AnyInvocable<void(Found)> done;
+    {
+      MutexLock lock(&mu_);
+      const auto at = waiting_.find(name);
+      if (at->second.empty()) {
+        waiting_.erase(at);
+        return;
+      }
+      done = std::move(at->second.front());
+      at->second.pop_front();
+    }
+    done(found);
+  }
+}
+
+absl::Status NodeRouter::Core::NotFound(const ServerRef& target,
+                                        const Found& found) const {
+  if (found.status().code() == absl::StatusCode::kNotFound) {
+    return NobodyIs(target);
+  }
+  // Whatever kept the store from answering, nothing was sent.
+  return WithOutcome(found.status(), Outcome::kNotExecuted);
+}
+
+absl::Status NodeRouter::Core::CountHop(Request* request,
+                                        const NameEntry& entry) const {
+  if (request->meta.deadline <= runtime_->clock().Boot()) {
+    return Expired(request->target);
+  }
+  if (request->meta.hops >= kHopsMax) {
+    return Error(absl::StatusCode::kUnavailable, "ROUTING_LOOP",
+                 absl::StrCat("'", request->target.ToString(),
+                              "' was not where it should be ", kHopsMax,
+                              " times"))
+        .With("name", request->target.name())
+        .RetryAfter(absl::Milliseconds(100))
+        .NotExecuted();
+  }
+  ++request->meta.hops;
+  request->meta.target_epoch = entry.epoch;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Pid> NodeRouter::Core::FindHere(const ServerRef& target,
+                                               const NameEntry& entry) const {
+  const Pid here = runtime_->WhereIsGlobal(target.name());
+  if (!here.empty()) return here;
+  if (entry.supervisor.empty()) return NobodyIs(target);
+  return Restarting(entry);
+}
+
+// -- Calls --------------------------------------------------------------------
+
+void NodeRouter::Core::RouteCall(Request request,
+                                 std::shared_ptr<CallSlot> slot) {
+  const ServerRef& target = request.target;
+  switch (target.kind()) {
+    case ServerRef::Kind::kPid: {
+      const Pid pid = target.pid();
+      if (pid.node == runtime_->node()) {
+        runtime_->CallLocal(pid, std::move(request), std::move(slot));
+      } else {
+        peers_->SendCall(pid.node, pid, request, std::move(slot));
+      }
+      return;
+    }
+    case ServerRef::Kind::kLocal: {
+      if (!target.node().empty() && target.node() != runtime_->node()) {
+        peers_->SendCall(target.node(), Pid(), request, std::move(slot));
+        return;
+      }
+      const Pid pid = runtime_->WhereIsLocal(target.name());
+      runtime_->CallLocal(pid, std::move(request), std::move(slot));
+      return;
+    }
+    case ServerRef::Kind::kGlobal: {
+      const std::string name = target.name();
+      auto call = std::make_shared<Call>(std::move(request), std::move(slot));
+      LookUp(name, [core = shared_from_this(), call](const Found& found) {
+        core->Forward(call, found);
+      });
+      return;
+    }
+  }
+}
+
+void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
+  if (call->slot->done()) return;  // The caller gave up.
+  Request& request = call->request;
+  const auto fail = [&call](absl::Status status) {
+    call->slot->Complete(CallResult(std::move(status)));
+  };
+  if (!found.ok()) return fail(NotFound(request.target, found));
+  if (absl::Status status = CountHop(&request, *found); !status.ok()) {
+    return fail(std::move(status));
+  }
+  if (found->pid.node == runtime_->node()) {
+    const absl::StatusOr<Pid> pid = FindHere(request.target, *found);
+    if (!pid.ok()) return fail(pid.status());
+    runtime_->CallLocal(*pid, std::move(request), call->slot);
+    return;
+  }
+  auto attempt =
+      std::make_shared<CallSlot>([core = shared_from_this(), call,
+                                  tried = found->epoch](CallResult result) {
+        if (!IsFenced(result.status)) {
+          call->slot->Complete(std::move(result));
+          return;
+        }
+        // It did not run there and will not: look again, and only there.
+        core->names_->Resolve(
+            call->request.target.name(), tried,
+            [core, call](const Found& newer) { core->Forward(call, newer); });
+      });
+  peers_->SendCall(found->pid.node, found->pid, request, std::move(attempt),
+                   call->slot);
+}
+
+// -- Casts and infos ----------------------------------------------------------
+
+void NodeRouter::Core::RouteCast(Request request,
+                                 absl::AnyInvocable<void(absl::Status)> taken) {
+  const ServerRef& target = request.target;
+  Pid here;
+  switch (target.kind()) {
+    case ServerRef::Kind::kPid:
+      if (target.pid().node != runtime_->node()) {
+        const Pid pid = target.pid();
+        peers_->SendCast(pid.node, pid, request, std::move(taken));
+        return;
+      }
+      here = target.pid();
+      break;
+    case ServerRef::Kind::kLocal:
+      if (!target.node().empty() && target.node() != runtime_->node()) {
+        peers_->SendCast(target.node(), Pid(), request, std::move(taken));
+        return;
+      }
+      here = runtime_->WhereIsLocal(target.name());
+      break;
+    case ServerRef::Kind::kGlobal: {
+      const std::string name = target.name();
+      auto cast = std::make_shared<Cast>(std::move(request), std::move(taken));
+      LookUp(name, [core = shared_from_this(), cast](const Found& found) {
+        core->Forward(cast, found);
+      });
+      return;
+    }
+  }
+  absl::Status status = runtime_->CastLocal(here, std::move(request));
+  if (taken) taken(std::move(status));
+}
+
+void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
+  Request& request = cast->request;
+  if (!found.ok()) return cast->Done(NotFound(request.target, found));
+  if (absl::Status status = CountHop(&request, *found); !status.ok()) {
+    return cast->Done(status);
+  }
+  if (found->pid.node == runtime_->node()) {
+    const absl::StatusOr<Pid> pid = FindHere(request.target, *found);
+    cast->Done(pid.ok() ? runtime_->CastLocal(*pid, std::move(request))
+                        : pid.status());
+    return;
+  }
+  if (!cast->taken) {
+    peers_->SendCast(found->pid.node, found->pid, request, nullptr);
+    return;
+  }
+  peers_->SendCast(found->pid.node, found->pid, request,
+                   [core = shared_from_this(), cast,
+                    tried = found->epoch](const absl::Status& status) {
+                     if (!IsFenced(status)) return cast->Done(status);
+                     core->names_->Resolve(cast->request.target.name(), tried,
+                                           [core, cast](const Found& newer) {
+                                             core->Forward(cast, newer);
+                                           });
+                   });
+}
+
+void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
+                                 Meta meta) {
+  switch (target.kind()) {
+    case ServerRef::Kind::kPid:
+      if (target.pid().node == runtime_->node()) {
+        runtime_->SendLocal(target.pid(), std::move(info));
+      } else {
+        peers_->SendInfo(target.pid().node, target, info, meta);
+      }
+      return;
+    case ServerRef::Kind::kLocal:
+      if (target.node().empty() || target.node() == runtime_->node()) {
+        runtime_->SendLocal(runtime_->WhereIsLocal(target.name()),
+                            std::move(info));
+      } else {
+        peers_->SendInfo(target.node(), target, info, meta);
+      }
+      return;
+    case ServerRef::Kind::kGlobal:
+      LookUp(target.name(), [core = shared_from_this(), target,
+                             info = std::move(info), meta = std::move(meta)](
+                                const Found& found) mutable {
+        if (!found.ok()) return;
+        if (found->pid.node == core->runtime_->node()) {
+          core->runtime_->SendLocal(
+              core->runtime_->WhereIsGlobal(target.name()), std::move(info));
+          return;
+        }
+        meta.target_epoch = found->epoch;
+        ++meta.hops;
+        core->peers_->SendInfo(found->pid.node, target, info, meta);
+      });
+      return;
+  }
+}
+
+// -- NodeRouter ---------------------------------------------------------------
+
+NodeRouter::NodeRouter(Runtime* runtime, NameRegistry* names, Peers* peers)
+    : core_(std::make_shared<Core>(runtime, names, peers)) {}
+
+NodeRouter::~NodeRouter() = default;
+
+void NodeRouter::RouteCall(Request request, std::shared_ptr<CallSlot> slot) {
+  core_->RouteCall(std::move(request), std::move(slot));
+}
+
+void NodeRouter::RouteCast(Request request,
+                           absl::AnyInvocable<void(absl::Status)> taken) {
+  core_->RouteCast(std::move(request), std::move(taken));
+}
+
+void NodeRouter::RouteInfo(const ServerRef& target, Info info, Meta meta) {
+  core_->RouteInfo(target, std::move(info), std::move(meta));
+}
+
+}  // namespace muster

@@ -1,0 +1,46 @@
+// NodeRouter: finds where a message must go, in this node or another.
+#ifndef MUSTER_NODE_PEER_NODE_ROUTER_H_
+#define MUSTER_NODE_PEER_NODE_ROUTER_H_
+
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "node/peer/peers.h"
+#include "node/process/message.h"
+#include "node/process/router.h"
+#include "node/process/runtime.h"
+#include "node/registry/name_registry.h"
+#include "node/types/info.h"
+#include "node/types/server_ref.h"
+
+namespace muster {
+
+// Routes by cluster-wide name (registry, then stream or local process), by pid
+// and by node name. After a refusal for an old epoch (FENCED, NOT_EXECUTED) it
+// resolves anew and tries again, at most 4 hops in all, then UNAVAILABLE
+// ROUTING_LOOP; nothing else is ever sent twice. A supervised name whose
+// process is gone answers UNAVAILABLE RESTARTING. THREADS: any thread. ORDER:
+// messages to a name that must first be looked up in the store wait for that
+// in the order in which they came.
+class NodeRouter final : public Router {
+ public:
+  NodeRouter(Runtime* runtime, NameRegistry* names, Peers* peers);
+  ~NodeRouter() override;
+  NodeRouter(const NodeRouter&) = delete;
+  NodeRouter& operator=(const NodeRouter&) = delete;
+
+  void RouteCall(Request request, std::shared_ptr<CallSlot> slot) override;
+  void RouteCast(Request request,
+                 absl::AnyInvocable<void(absl::Status)> taken) override;
+  void RouteInfo(const ServerRef& target, Info info, Meta meta) override;
+
+ private:
+  // Shared with the look-ups under way, which may end after this.
+  class Core;
+  const std::shared_ptr<Core> core_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_NODE_PEER_NODE_ROUTER_H_

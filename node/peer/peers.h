@@ -1,0 +1,131 @@
+// Peers: the streams to other nodes and what travels on them.
+#ifndef MUSTER_NODE_PEER_PEERS_H_
+#define MUSTER_NODE_PEER_PEERS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "node/peer/transport.h"
+#include "node/process/message.h"
+#include "node/process/runtime.h"
+#include "node/registry/name_registry.h"
+#include "node/types/pid.h"
+
+namespace muster {
+
+struct PeerAddress {
+  std::string address;  // host:port
+  Epoch epoch;          // Of the node's current incarnation.
+};
+
+// Who is in the cluster; cluster/membership implements it.
+// THREADS: any thread.
+class PeerDirectory {
+ public:
+  virtual ~PeerDirectory() = default;
+  // Nullopt: no such node is a member now.
+  virtual std::optional<PeerAddress> Find(absl::string_view node) const = 0;
+};
+
+struct PeerOptions {
+  std::string cluster_id;
+  uint64_t generation = 1;
+  std::string build;
+  // Sent when nothing else was for so long; three missed ones (3.5 times this
+  // without a word) end the stream.
+  absl::Duration heartbeat = absl::Milliseconds(500);
+  // Frames that may wait for one peer; more are refused RESOURCE_EXHAUSTED.
+  size_t queue_bytes_max = size_t{64} << 20;
+  // A peer refused this node because its epoch is dead; `known` is the
+  // greatest that the peer knows. The node must freeze (guarantees R9). Comes
+  // on a thread of the transport's; may be empty.
+  std::function<void(Epoch known)> refused_as_dead;
+};
+
+// What has happened since the start; for metrics and tests.
+struct PeerStats {
+  uint64_t batches_written = 0;
+  uint64_t frames_written = 0;
+  uint64_t frames_received = 0;
+  // Of a kind that this build does not serve, or an answer nobody waits for.
+  uint64_t frames_ignored = 0;
+  // Infos and casts that were lost here without a word: no room, no stream, no
+  // such target, or a C++ value that cannot leave its node.
+  uint64_t signals_dropped = 0;
+  uint64_t streams_opened = 0;
+  // Open streams that ended, for whatever reason.
+  uint64_t streams_lost = 0;
+};
+
+// Owns the peer streams of this node: one for each unordered pair, opened on
+// first use, ended as one event.
+//
+//   none --(1)--> dialing --(2)--> open --(3)--> none
+//     \-------------(4)------------^
+//   (1) something is to be sent: Dial, then our Hello
+//   (2) their Hello answers ours; or, if they refuse it as a duplicate, (4)
+//       within 2 s. Else everything queued fails, and for 100 ms all that
+//       follows fails at once
+//   (3) closed, broken, silent, malformed, or their epoch died: written calls
+//       fail UNKNOWN, queued ones NOT_EXECUTED, nothing is sent twice
+//   (4) they dialed us
+//
+// While a write is under way, what is to be sent is queued; when it ends, all
+// that is queued goes into the next one.
+//
+// LIFETIME: destroyed before transport, and the transport before the runtime.
+// THREADS: any thread. ORDER: frames arrive in the order of the calls that
+// sent them, as long as the stream lasts.
+class Peers {
+ public:
+  Peers(PeerOptions options, Runtime* runtime, Transport* transport,
+        const PeerDirectory* directory, const NameRegistry* names);
+  ~Peers();
+  Peers(const Peers&) = delete;
+  Peers& operator=(const Peers&) = delete;
+
+  // Sends a call to a process of another node; `resolved` is the pid that a
+  // name stands for, if known (else empty, and the owner resolves a local
+  // name). Fails with UNAVAILABLE NODEDOWN (NOT_EXECUTED) if the node is no
+  // member or cannot be reached before the frame left, ABORTED NOCONNECTION
+  // (UNKNOWN) if the stream is lost after, DEADLINE_EXCEEDED TIMEOUT
+  // (NOT_EXECUTED) if the deadline in its meta passed in the queue,
+  // RESOURCE_EXHAUSTED QUEUE_FULL (NOT_EXECUTED) if there is no room.
+  // `slot` is marked dispatched when the frame is handed to the transport, and
+  // `outer`, the claim that `slot` works for (null: none), with it.
+  void SendCall(absl::string_view node, const Pid& resolved,
+                const Request& request, std::shared_ptr<CallSlot> slot,
+                std::shared_ptr<CallSlot> outer = nullptr);
+  // `taken` null: fire and forget. Else it comes once: OK, the owner's refusal,
+  // or an error as with SendCall.
+  void SendCast(absl::string_view node, const Pid& resolved,
+                const Request& request,
+                absl::AnyInvocable<void(absl::Status)> taken);
+  // Never fails; may be lost (otp P3).
+  void SendInfo(absl::string_view node, const ServerRef& target,
+                const Info& info, const Meta& meta);
+
+  // A node's incarnation is dead: its streams close at once.
+  void NodeDied(absl::string_view node, Epoch epoch);
+  // Nodes with an open stream, sorted.
+  std::vector<std::string> Connected() const;
+  PeerStats stats() const;
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_NODE_PEER_PEERS_H_

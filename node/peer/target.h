@@ -1,0 +1,37 @@
+// FindTarget: which process of this node a message is for.
+#ifndef MUSTER_NODE_PEER_TARGET_H_
+#define MUSTER_NODE_PEER_TARGET_H_
+
+#include "absl/status/statusor.h"
+#include "node/process/runtime.h"
+#include "node/registry/name_registry.h"
+#include "node/types/pid.h"
+#include "node/types/server_ref.h"
+#include "node/types/status.h"
+
+namespace muster {
+
+// The process of this node that `target` means; for messages that a peer sent
+// here. `target_epoch` is the sender's idea of a cluster-wide name's epoch
+// (guarantees R9); empty: it has none.
+//   NOT_FOUND NOPROC          no such pid or local name
+//   UNAVAILABLE RESTARTING    the name's process is gone and its supervisor
+//                             brings it back
+//   ABORTED FENCED            the name is served here under another epoch
+//                             (detail epoch), or not here
+// All NOT_EXECUTED. A process whose claim is still under way (SpawnOptions::
+// hold) takes messages under any epoch. Any thread; the answer may be stale
+// when it is used.
+absl::StatusOr<Pid> FindTarget(const Runtime& runtime,
+                               const NameRegistry& names,
+                               const ServerRef& target, Epoch target_epoch);
+
+// UNAVAILABLE RESTARTING, NOT_EXECUTED, with the delay after which to retry.
+Error Restarting(const NameEntry& entry);
+
+// NOT_FOUND NOPROC, NOT_EXECUTED; says whom and what to do.
+Error NobodyIs(const ServerRef& target);
+
+}  // namespace muster
+
+#endif  // MUSTER_NODE_PEER_TARGET_H_

@@ -1,0 +1,269 @@
+#include "node/process/context.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "node/base/check.h"
+#include "node/process/process.h"
+#include "node/process/runtime.h"
+
+namespace muster {
+namespace {
+
+constexpr size_t kChainMax = 16;
+
+Error Frozen() {
+  return Error(absl::StatusCode::kUnavailable, "FROZEN",
+               "this server is frozen: its node cannot prove that it still "
+               "owns the name, so it sends nothing")
+      .NotExecuted();
+}
+
+// A killed process cannot be stopped in the middle of a handler, but nothing
+// of what it says leaves it (otp 16.1).
+Error Ending() {
+  return Error(absl::StatusCode::kUnavailable, "EXITING",
+               "this process has been ended by an exit signal and sends "
+               "nothing any more")
+      .NotExecuted();
+}
+
+Error CallingSelf(const ServerRef& to) {
+  return Error(absl::StatusCode::kFailedPrecondition, "CALLING_SELF",
+               absl::StrCat("'", to.ToString(),
+                            "' called itself, which would wait for ever"))
+      .NotExecuted();
+}
+
+bool IsSelf(const Process& self, const ServerRef& to) {
+  switch (to.kind()) {
+    case ServerRef::Kind::kPid:
+      return to.pid() == self.pid();
+    case ServerRef::Kind::kLocal:
+      return !self.local_name().empty() && to.name() == self.local_name() &&
+             (to.node().empty() || to.node() == self.pid().node);
+    case ServerRef::Kind::kGlobal:
+      return !self.global_name().empty() && to.name() == self.global_name();
+  }
+  return false;
+}
+
+// What a message of this process carries on: who waits, how long, for whom.
+Request MakeRequest(const Process& self, const ServerRef& to,
+                    absl::string_view path, Payload payload,
+                    const CallOptions& options) {
+  Request request(to, path, std::move(payload));
+  request.caller = self.pid();
+  request.meta.metadata = options.metadata;
+  request.meta.sender_epoch = self.global_epoch();
+  request.meta.deadline = self.runtime().clock().Boot() + options.timeout;
+  if (const Request* current = self.current_request()) {
+    // A nested call waits no longer than whoever waits for it
+    // (guarantees section 8.1).
+    if (self.current_slot() != nullptr) {
+      request.meta.deadline =
+          std::min(request.meta.deadline, current->meta.deadline);
+      request.meta.chain = current->meta.chain;
+    }
+    request.meta.identity = current->meta.identity;
+    request.meta.traceparent = current->meta.traceparent;
+    request.meta.tracestate = current->meta.tracestate;
+  }
+  if (request.meta.chain.size() == kChainMax) {
+    request.meta.chain.erase(request.meta.chain.begin());
+  }
+  request.meta.chain.push_back(self.pid());
+  return request;
+}
+
+}  // namespace
+
+namespace internal {
+
+absl::AnyInvocable<void()> SuspendCurrentProcess() {
+  Process* const process = Process::Current();
+  MUSTER_CHECK(process != nullptr,
+               "only a process's own coroutines are resumed by the runtime");
+  const uint64_t token = process->BeginWait();
+  std::weak_ptr<Process> weak = process->shared_from_this();
+  return [weak, token] {
+    if (auto alive = weak.lock()) alive->Wake(token);
+  };
+}
+
+bool BlockUntil(
+    absl::AnyInvocable<void(absl::AnyInvocable<void()> done)> start) {
+  if (Scheduler::OnWorker()) return false;
+  struct Latch {
+    Mutex mu;
+    CondVar cv;
+    bool done ABSL_GUARDED_BY(mu) = false;
+  };
+  auto latch = std::make_shared<Latch>();
+  start([latch] {
+    MutexLock lock(&latch->mu);
+    latch->done = true;
+    latch->cv.SignalAll();
+  });
+  MutexLock lock(&latch->mu);
+  while (!latch->done) latch->cv.Wait(&latch->mu);
+  return true;
+}
+
+}  // namespace internal
+
+const Pid& Context::pid() const { return process_->pid(); }
+const std::string& Context::name() const { return process_->name(); }
+const std::string& Context::node() const { return process_->pid().node; }
+Runtime& Context::runtime() const { return process_->runtime(); }
+
+absl::StatusOr<Epoch> Context::fencing_token() const {
+  if (process_->global_name().empty()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NO_NAME",
+                 "only a server with a cluster-wide name has a fencing token");
+  }
+  if (!process_->FenceOpen()) {
+    return Error(absl::StatusCode::kAborted, "FENCED",
+                 "this node cannot prove that it still owns the name");
+  }
+  return process_->global_epoch();
+}
+
+BootTime Context::Now() const { return runtime().clock().Boot(); }
+absl::Time Context::WallTime() const { return runtime().clock().Wall(); }
+RandomSource& Context::random() const { return runtime().random(); }
+
+void Context::LogInfo(absl::string_view text) const {
+  runtime().log().Info(
+      absl::StrCat(name().empty() ? pid().ToString() : name(), ": ", text));
+}
+void Context::LogWarning(absl::string_view text) const {
+  runtime().log().Warning(
+      absl::StrCat(name().empty() ? pid().ToString() : name(), ": ", text));
+}
+void Context::LogError(absl::string_view text) const {
+  runtime().log().Error(
+      absl::StrCat(name().empty() ? pid().ToString() : name(), ": ", text));
+}
+
+From Context::from() const {
+  return From(process_->current_slot(), &runtime(), process_->global_epoch());
+}
+
+BootTime Context::deadline() const {
+  const Request* const request = process_->current_request();
+  return request == nullptr ? BootTime::Infinite() : request->meta.deadline;
+}
+
+std::string Context::metadata(absl::string_view key) const {
+  if (const Request* const request = process_->current_request()) {
+    for (const auto& [name, value] : request->meta.metadata) {
+      if (name == key) return value;
+    }
+  }
+  return "";
+}
+
+Pid Context::caller() const {
+  const Request* const request = process_->current_request();
+  return request == nullptr ? Pid() : request->caller;
+}
+
+void Context::StartCall(const ServerRef& to, absl::string_view path,
+                        Payload request, const CallOptions& options,
+                        absl::AnyInvocable<void(CallResult)> done) {
+  if (!process_->FenceOpen()) {
+    done(CallResult(Frozen().status()));
+    return;
+  }
+  if (process_->doomed()) {
+    done(CallResult(Ending().status()));
+    return;
+  }
+  if (IsSelf(*process_, to)) {
+    done(CallResult(CallingSelf(to).status()));
+    return;
+  }
+  runtime().StartCall(
+      MakeRequest(*process_, to, path, std::move(request), options),
+      std::move(done));
+}
+
+void Context::StartCast(const ServerRef& to, absl::string_view path,
+                        Payload request, const CallOptions& options,
+                        absl::AnyInvocable<void(absl::Status)> done) {
+  if (!process_->FenceOpen()) {
+    done(Frozen());
+    return;
+  }
+  if (process_->doomed()) {
+    done(Ending());
+    return;
+  }
+  Request cast = MakeRequest(*process_, to, path, std::move(request), options);
+  cast.meta.deadline = BootTime::Infinite();
+  cast.meta.chain.clear();
+  done(runtime().CastAndForget(std::move(cast)));
+}
+
+void Context::Send(const ServerRef& to, Info info) {
+  // Withheld (guarantees G3).
+  if (!process_->FenceOpen() || process_->doomed()) return;
+  Meta meta;
+  meta.sender_epoch = process_->global_epoch();
+  runtime().Send(to, std::move(info), std::move(meta));
+}
+
+TimerRef Context::SendAfter(absl::Duration delay, Info info) {
+  return runtime().SendAfter(delay, pid(), std::move(info));
+}
+
+TimerRef Context::SendAfter(absl::Duration delay, const ServerRef& to,
+                            Info info) {
+  return runtime().SendAfter(delay, to, std::move(info));
+}
+
+std::optional<absl::Duration> Context::CancelTimer(TimerRef timer) {
+  return runtime().CancelTimer(timer);
+}
+
+void Context::TrapExit(bool on) { process_->set_trap_exit(on); }
+void Context::Link(const Pid& other) { runtime().Link(pid(), other); }
+void Context::Unlink(const Pid& other) { runtime().Unlink(pid(), other); }
+
+MonitorRef Context::Monitor(const ServerRef& target) {
+  if (IsSelf(*process_, target)) {
+    return MonitorRef{~uint64_t{0}};  // Accepted, never fires (otp M6).
+  }
+  const MonitorRef ref = runtime().Monitor(pid(), target);
+  process_->OwnMonitor(ref.id);
+  return ref;
+}
+
+bool Context::Demonitor(MonitorRef ref, bool flush) {
+  const bool active = runtime().Demonitor(pid(), ref);
+  // Not active: its Down is queued, on its way from another worker, or
+  // handled.
+  if ((active || flush) && process_->DisownMonitor(ref.id) && !active &&
+      !process_->RemoveQueuedDown(ref)) {
+    process_->FlushDown(ref.id);
+  }
+  return active;
+}
+
+void Context::SendExit(const Pid& to, const ExitReason& reason) {
+  runtime().SendExit(pid(), to, reason);
+}
+
+Pending<absl::Status> Context::Sleep(absl::Duration d) {
+  auto arrival = std::make_shared<internal::Arrival<absl::Status>>();
+  runtime().scheduler().At(Now() + d,
+                           [arrival] { arrival->Set(absl::OkStatus()); });
+  return Pending<absl::Status>(std::move(arrival));
+}
+
+void Context::RunBlocking(absl::AnyInvocable<void()> work) {
+  runtime().scheduler().Block(std::move(work));
+}
+
+}  // namespace muster

@@ -1,0 +1,32 @@
+// Router: where the runtime hands what is not for a process it can see.
+#ifndef MUSTER_NODE_PROCESS_ROUTER_H_
+#define MUSTER_NODE_PROCESS_ROUTER_H_
+
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "node/process/message.h"
+#include "node/types/info.h"
+
+namespace muster {
+
+// Targets are cluster-wide names, pids of other nodes, or names on other
+// nodes. LIFETIME: as long as the runtime that uses it. THREADS: any thread;
+// never called with a lock held. May complete before it returns.
+class Router {
+ public:
+  virtual ~Router() = default;
+  // Completes `slot` exactly once unless somebody else did (its deadline).
+  virtual void RouteCall(Request request, std::shared_ptr<CallSlot> slot) = 0;
+  // `taken` is null for fire-and-forget; otherwise it learns once whether the
+  // target's mailbox has taken the cast.
+  virtual void RouteCast(Request request,
+                         absl::AnyInvocable<void(absl::Status)> taken) = 0;
+  // Lost without a word if it cannot be delivered (otp P3).
+  virtual void RouteInfo(const ServerRef& target, Info info, Meta meta) = 0;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_NODE_PROCESS_ROUTER_H_

@@ -1,0 +1,571 @@
+#include "node/process/runtime.h"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "node/base/check.h"
+#include "node/process/process.h"
+
+namespace muster {
+namespace {
+
+constexpr TimerId kTimerDone = ~TimerId{0};
+
+Error NoProcess(const ServerRef& target) {
+  return Error(absl::StatusCode::kNotFound, "NOPROC",
+               absl::StrCat("no process is '", target.ToString(),
+                            "': `muster name list` shows the names in use"))
+      .NotExecuted();
+}
+
+Error Unreachable(const ServerRef& target) {
+  return Error(absl::StatusCode::kNotFound, "NOPROC",
+               absl::StrCat("'", target.ToString(),
+                            "' is not on this node, and this node has no way "
+                            "to others"))
+      .NotExecuted();
+}
+
+}  // namespace
+
+Runtime::Runtime(RuntimeOptions options, Scheduler* scheduler,
+                 RandomSource* random, Logger* logger, const Fence* fence)
+    : options_(std::move(options)),
+      scheduler_(scheduler),
+      random_(random),
+      logger_(logger),
+      fence_(fence) {}
+
+Runtime::~Runtime() {
+  absl::flat_hash_map<uint64_t, std::shared_ptr<Process>> processes;
+  {
+    MutexLock lock(&mu_);
+    processes.swap(processes_);
+  }
+  for (const auto& [number, process] : processes) process->Abandon();
+}
+
+// -- Starting and ending -----------------------------------------------------
+
+Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
+                   SpawnOptions spawn,
+                   absl::AnyInvocable<void(absl::Status)> started) {
+  if (body == nullptr) {
+    if (started) {
+      started(Error(absl::StatusCode::kInvalidArgument, "NO_SERVER",
+                    absl::StrCat("the factory of ",
+                                 spawn.type.empty() ? "a server" : spawn.type,
+                                 " made none"))
+                  .NotExecuted());
+    }
+    return Pid();
+  }
+  Pid pid;
+  pid.node = options_.node;
+  pid.epoch = options_.epoch;
+  std::shared_ptr<Process> process;
+  std::shared_ptr<Process> parent;
+  Pid holder;
+  {
+    MutexLock lock(&mu_);
+    if (!spawn.local_name.empty()) {
+      const auto at = local_names_.find(spawn.local_name);
+      if (at != local_names_.end()) holder = at->second;
+    }
+    if (!spawn.global_name.empty() && !spawn.hold) {
+      const auto at = global_names_.find(spawn.global_name);
+      if (at != global_names_.end()) holder = at->second;
+    }
+    if (holder.empty()) {
+      pid.number = next_number_++;
+      const Pid link_to = spawn.link_to;
+      process = std::make_shared<Process>(this, pid, std::move(body),
+                                          std::move(options), std::move(spawn),
+                                          std::move(started));
+      processes_[pid.number] = process;
+      if (!process->local_name().empty()) {
+        local_names_[process->local_name()] = pid;
+      }
+      if (!process->global_name().empty()) {
+        global_names_[process->global_name()] = pid;
+      }
+      if (!link_to.empty() && IsLocal(link_to)) {
+        const auto at = processes_.find(link_to.number);
+        if (at != processes_.end()) parent = at->second;
+        if (parent == nullptr) holder = link_to;  // Dead: see below.
+      }
+    }
+  }
+  if (process == nullptr) {
+    const std::string& name =
+        spawn.local_name.empty() ? spawn.global_name : spawn.local_name;
+    if (started) {
+      started(Error(absl::StatusCode::kAlreadyExists, "ALREADY_STARTED",
+                    absl::StrCat("'", name, "' is already the name of ",
+                                 holder.ToString()))
+                  .With("pid", holder.ToString())
+                  .NotExecuted());
+    }
+    return Pid();
+  }
+  if (parent != nullptr) {
+    process->AddLink(parent->pid());
+    if (!parent->AddLink(pid)) {
+      process->SignalExit(parent->pid(), ExitReason::Noproc(), true);
+    }
+  } else if (!holder.empty()) {
+    process->AddLink(holder);
+    process->SignalExit(holder, ExitReason::Noproc(), true);
+  }
+  process->Start();
+  return pid;
+}
+
+void Runtime::Release(const Pid& pid, Epoch global_epoch) {
+  auto process = Find(pid);
+  if (process == nullptr) return;
+  if (!process->AdoptClaim(global_epoch)) return;
+  {
+    // Found by its name before Init runs. If it has just ended, it stays out.
+    MutexLock lock(&mu_);
+    if (!process->global_name().empty() && processes_.contains(pid.number)) {
+      global_names_[process->global_name()] = pid;
+    }
+  }
+  process->Release();
+}
+
+absl::Status Runtime::SetGlobalName(const Pid& pid, absl::string_view name,
+                                    Epoch epoch) {
+  auto process = Find(pid);
+  if (process == nullptr) {
+    return Error(absl::StatusCode::kNotFound, "NOPROC",
+                 absl::StrCat(pid.ToString(), " has ended"))
+        .NotExecuted();
+  }
+  absl::Status set = process->SetGlobalName(name, epoch);
+  if (!set.ok()) return set;
+  MutexLock lock(&mu_);
+  if (processes_.contains(pid.number)) global_names_[name] = pid;
+  return absl::OkStatus();
+}
+
+void Runtime::ClearGlobalName(absl::string_view name) {
+  Pid pid;
+  {
+    MutexLock lock(&mu_);
+    const auto at = global_names_.find(name);
+    if (at == global_names_.end()) return;
+    pid = at->second;
+    global_names_.erase(at);
+  }
+  if (auto process = Find(pid)) process->ClearGlobalName();
+}
+
+void Runtime::SendExit(const Pid& from, const Pid& to, const ExitReason& reason,
+                       bool via_link) {
+  if (auto process = Find(to)) process->SignalExit(from, reason, via_link);
+}
+
+void Runtime::SendDown(const Pid& watcher, Down down) {
+  {
+    // Not there: demonitored meanwhile.
+    MutexLock lock(&mu_);
+    if (monitors_.erase(down.ref.id) == 0) return;
+  }
+  if (auto process = Find(watcher)) process->PushDown(std::move(down));
+}
+
+uint64_t Runtime::NextRef() {
+  MutexLock lock(&mu_);
+  return next_ref_++;
+}
+
+uint64_t Runtime::ObserveExit(const Pid& pid,
+                              absl::AnyInvocable<void(ExitReason)> done) {
+  const uint64_t ref = NextRef();
+  auto process = Find(pid);
+  if (process != nullptr && process->AddObserver(ref, &done)) return ref;
+  done(ExitReason::Noproc());
+  return 0;
+}
+
+void Runtime::StopObserving(const Pid& pid, uint64_t id) {
+  if (auto process = Find(pid)) process->RemoveWatcher(id);
+}
+
+void Runtime::Stop(const Pid& from, const Pid& pid, absl::Duration limit,
+                   absl::AnyInvocable<void(ExitReason)> done) {
+  struct Kill {
+    std::atomic<TimerId> timer{0};
+  };
+  auto kill = std::make_shared<Kill>();
+  const uint64_t ref = ObserveExit(
+      pid, [this, kill, done = std::move(done)](ExitReason reason) mutable {
+        const TimerId timer = kill->timer.exchange(kTimerDone);
+        if (timer != 0) scheduler_->Cancel(timer);
+        done(std::move(reason));
+      });
+  if (ref == 0) return;
+  if (limit <= absl::ZeroDuration()) {
+    SendExit(from, pid, ExitReason::Kill());
+    return;
+  }
+  SendExit(from, pid, ExitReason::Shutdown());
+  if (limit == absl::InfiniteDuration()) return;
+  const TimerId timer = scheduler_->At(
+      clock().Boot() + limit,
+      [this, from, pid] { SendExit(from, pid, ExitReason::Kill()); });
+  if (kill->timer.exchange(timer) == kTimerDone) scheduler_->Cancel(timer);
+}
+
+void Runtime::KillAll() {
+  std::vector<std::shared_ptr<Process>> processes;
+  {
+    MutexLock lock(&mu_);
+    for (const auto& [number, process] : processes_) {
+      processes.push_back(process);
+    }
+  }
+  std::sort(processes.begin(), processes.end(),
+            [](const auto& a, const auto& b) {
+              return a->pid().number < b->pid().number;
+            });
+  for (const auto& process : processes) {
+    process->SignalExit(Pid(), ExitReason::Kill(), /*via_link=*/false);
+  }
+}
+
+void Runtime::Forget(const Process& process) {
+  std::vector<TimerId> timers;
+  {
+    MutexLock lock(&mu_);
+    const Pid& pid = process.pid();
+    processes_.erase(pid.number);
+    const auto erase_name = [&pid](auto& names, const std::string& name) {
+      const auto at = names.find(name);
+      if (at != names.end() && at->second == pid) names.erase(at);
+    };
+    if (!process.local_name().empty()) {
+      erase_name(local_names_, process.local_name());
+    }
+    if (!process.global_name().empty()) {
+      erase_name(global_names_, process.global_name());
+    }
+    const auto owned = timers_of_.find(pid.number);
+    if (owned != timers_of_.end()) {
+      for (const uint64_t ref : owned->second) {
+        const auto at = timers_.find(ref);
+        timers.push_back(at->second.id);
+        timers_.erase(at);
+      }
+      timers_of_.erase(owned);
+    }
+  }
+  for (const TimerId timer : timers) scheduler_->Cancel(timer);
+}
+
+// -- Sending -----------------------------------------------------------------
+
+Pid Runtime::ResolveHere(const ServerRef& target) const {
+  switch (target.kind()) {
+    case ServerRef::Kind::kPid:
+      return IsLocal(target.pid()) ? target.pid() : Pid();
+    case ServerRef::Kind::kLocal:
+      if (!target.node().empty() && target.node() != options_.node) {
+        return Pid();
+      }
+      return WhereIsLocal(target.name());
+    case ServerRef::Kind::kGlobal:
+      return WhereIsGlobal(target.name());
+  }
+  return Pid();
+}
+
+bool Runtime::IsElsewhere(const ServerRef& target) const {
+  switch (target.kind()) {
+    case ServerRef::Kind::kPid:
+      return target.pid().node != options_.node;
+    case ServerRef::Kind::kLocal:
+      return !target.node().empty() && target.node() != options_.node;
+    case ServerRef::Kind::kGlobal:
+      return true;
+  }
+  return false;
+}
+
+void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
+  const Pid here = ResolveHere(request.target);
+  if (!here.empty()) {
+    CallLocal(here, std::move(request), std::move(slot));
+  } else if (!IsElsewhere(request.target)) {
+    slot->Complete(CallResult(NoProcess(request.target).status()));
+  } else if (router_ == nullptr) {
+    slot->Complete(CallResult(Unreachable(request.target).status()));
+  } else {
+    router_->RouteCall(std::move(request), std::move(slot));
+  }
+}
+
+void Runtime::Cast(Request request,
+                   absl::AnyInvocable<void(absl::Status)> taken) {
+  const Pid here = ResolveHere(request.target);
+  if (here.empty() && IsElsewhere(request.target) && router_ != nullptr) {
+    router_->RouteCast(std::move(request), std::move(taken));
+    return;
+  }
+  absl::Status status;
+  if (!here.empty()) {
+    status = CastLocal(here, std::move(request));
+  } else if (IsElsewhere(request.target)) {
+    status = Unreachable(request.target);
+  } else {
+    status = NoProcess(request.target);
+  }
+  if (taken) taken(std::move(status));
+}
+
+absl::Status Runtime::CastAndForget(Request request) {
+  absl::Status taken;
+  const Pid here = ResolveHere(request.target);
+  if (!here.empty()) {
+    taken = CastLocal(here, std::move(request));
+  } else if (IsElsewhere(request.target) && router_ != nullptr) {
+    router_->RouteCast(std::move(request), nullptr);
+  }
+  return absl::IsResourceExhausted(taken) ? taken : absl::OkStatus();
+}
+
+void Runtime::Send(const ServerRef& to, Info info, Meta meta) {
+  const Pid here = ResolveHere(to);
+  if (!here.empty()) {
+    SendLocal(here, std::move(info));
+  } else if (IsElsewhere(to) && router_ != nullptr) {
+    router_->RouteInfo(to, std::move(info), std::move(meta));
+  }
+}
+
+void Runtime::StartCall(Request request,
+                        absl::AnyInvocable<void(CallResult)> done) {
+  struct Deadline {
+    std::atomic<TimerId> timer{0};
+  };
+  const BootTime due = request.meta.deadline;
+  if (due <= clock().Boot()) {
+    done(CallResult(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+                          "the call's deadline had passed before it was sent")
+                        .NotExecuted()
+                        .status()));
+    return;
+  }
+  auto deadline = std::make_shared<Deadline>();
+  auto slot = std::make_shared<CallSlot>(
+      [this, deadline, done = std::move(done)](CallResult result) mutable {
+        const TimerId timer = deadline->timer.exchange(kTimerDone);
+        if (timer != 0) scheduler_->Cancel(timer);
+        done(std::move(result));
+      });
+  if (!due.is_infinite()) {
+    std::weak_ptr<CallSlot> weak = slot;
+    const TimerId timer =
+        scheduler_->At(due, [weak, target = request.target.ToString()] {
+          auto expired = weak.lock();
+          if (expired == nullptr) return;
+          expired->Fail(
+              Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+                    absl::StrCat("no reply from '", target, "' in time")));
+        });
+    if (deadline->timer.exchange(timer) == kTimerDone) {
+      scheduler_->Cancel(timer);
+    }
+  }
+  Call(std::move(request), std::move(slot));
+}
+
+void Runtime::CallLocal(const Pid& pid, Request request,
+                        std::shared_ptr<CallSlot> slot) {
+  auto process = Find(pid);
+  if (process == nullptr) {
+    slot->Complete(CallResult(NoProcess(request.target).status()));
+    return;
+  }
+  process->PushCall(std::move(request), std::move(slot));
+}
+
+absl::Status Runtime::CastLocal(const Pid& pid, Request request) {
+  auto process = Find(pid);
+  if (process == nullptr) return NoProcess(request.target);
+  return process->PushCast(std::move(request));
+}
+
+void Runtime::SendLocal(const Pid& pid, Info info) {
+  if (auto process = Find(pid)) process->PushInfo(std::move(info));
+}
+
+// -- Links and monitors ------------------------------------------------------
+
+void Runtime::Link(const Pid& a, const Pid& b) {
+  if (a == b) return;
+  auto first = Find(a);
+  if (first == nullptr || !first->AddLink(b)) return;
+  auto second = Find(b);
+  if (second == nullptr || !second->AddLink(a)) {
+    // otp L3; a process of another node counts as gone until links cross nodes.
+    first->SignalExit(
+        b, IsLocal(b) ? ExitReason::Noproc() : ExitReason::Noconnection(),
+        /*via_link=*/true);
+  }
+}
+
+void Runtime::Unlink(const Pid& a, const Pid& b) {
+  if (auto process = Find(a)) process->RemoveLink(b);
+  if (auto process = Find(b)) process->RemoveLink(a);
+}
+
+MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& target) {
+  const Pid pid = ResolveHere(target);
+  const MonitorRef ref{NextRef()};
+  auto process = Find(pid);
+  {
+    MutexLock lock(&mu_);
+    monitors_[ref.id] = pid;
+  }
+  if (process != nullptr && process->AddWatcher(ref.id, watcher)) return ref;
+  // A process of another node counts as unreachable until monitors cross
+  // nodes.
+  const bool gone = target.kind() == ServerRef::Kind::kPid
+                        ? target.pid().node == options_.node
+                        : !IsElsewhere(target) || router_ == nullptr;
+  SendDown(
+      watcher,
+      Down(ref, target.kind() == ServerRef::Kind::kPid ? target.pid() : Pid(),
+           gone ? ExitReason::Noproc() : ExitReason::Noconnection()));
+  return ref;
+}
+
+bool Runtime::Demonitor(const Pid&, MonitorRef ref) {
+  Pid target;
+  {
+    MutexLock lock(&mu_);
+    const auto at = monitors_.find(ref.id);
+    if (at == monitors_.end()) return false;
+    target = at->second;
+    monitors_.erase(at);
+  }
+  // SendDown found nothing, and never will: no Down comes.
+  if (auto process = Find(target)) process->RemoveWatcher(ref.id);
+  return true;
+}
+
+// -- Timers ------------------------------------------------------------------
+
+TimerRef Runtime::SendAfter(absl::Duration delay, const ServerRef& to,
+                            Info info) {
+  Timer timer;
+  timer.due = clock().Boot() + std::max(delay, absl::ZeroDuration());
+  if (to.kind() == ServerRef::Kind::kPid) timer.owner = to.pid();
+  const uint64_t ref = NextRef();
+  const Pid owner = timer.owner;
+  {
+    MutexLock lock(&mu_);
+    if (!owner.empty()) {
+      // A timer to a dead process is lost (otp T8).
+      if (!IsLocal(owner) || !processes_.contains(owner.number)) {
+        return TimerRef{ref};
+      }
+      timers_of_[owner.number].insert(ref);
+    }
+    timers_[ref] = timer;
+  }
+  const TimerId id = scheduler_->At(
+      timer.due, [this, ref, to, info = std::move(info)]() mutable {
+        FireTimer(ref, to, std::move(info));
+      });
+  bool armed = false;
+  {
+    MutexLock lock(&mu_);
+    const auto at = timers_.find(ref);
+    if (at != timers_.end()) {
+      at->second.id = id;
+      armed = true;
+    }
+  }
+  if (!armed) scheduler_->Cancel(id);  // Fired, or its process has ended.
+  return TimerRef{ref};
+}
+
+void Runtime::FireTimer(uint64_t ref, const ServerRef& to, Info info) {
+  {
+    MutexLock lock(&mu_);
+    const auto at = timers_.find(ref);
+    if (at == timers_.end()) return;
+    if (!at->second.owner.empty()) {
+      timers_of_[at->second.owner.number].erase(ref);
+    }
+    timers_.erase(at);
+  }
+  Send(to, std::move(info));
+}
+
+std::optional<absl::Duration> Runtime::CancelTimer(TimerRef timer) {
+  Timer found;
+  {
+    MutexLock lock(&mu_);
+    const auto at = timers_.find(timer.id);
+    if (at == timers_.end()) return std::nullopt;
+    found = at->second;
+    if (!found.owner.empty()) {
+      timers_of_[found.owner.number].erase(timer.id);
+    }
+    timers_.erase(at);
+  }
+  // Whatever Cancel says: without its entry the timer delivers nothing.
+  scheduler_->Cancel(found.id);
+  return std::max(found.due - clock().Boot(), absl::ZeroDuration());
+}
+
+// -- Looking -----------------------------------------------------------------
+
+std::shared_ptr<Process> Runtime::Find(const Pid& pid) const {
+  if (!IsLocal(pid)) return nullptr;
+  MutexLock lock(&mu_);
+  const auto at = processes_.find(pid.number);
+  return at == processes_.end() ? nullptr : at->second;
+}
+
+Pid Runtime::WhereIsLocal(absl::string_view name) const {
+  MutexLock lock(&mu_);
+  const auto at = local_names_.find(name);
+  return at == local_names_.end() ? Pid() : at->second;
+}
+
+Pid Runtime::WhereIsGlobal(absl::string_view name) const {
+  MutexLock lock(&mu_);
+  const auto at = global_names_.find(name);
+  return at == global_names_.end() ? Pid() : at->second;
+}
+
+std::vector<ProcessInfo> Runtime::List() const {
+  std::vector<std::shared_ptr<Process>> processes;
+  {
+    MutexLock lock(&mu_);
+    for (const auto& [number, process] : processes_) {
+      processes.push_back(process);
+    }
+  }
+  std::vector<ProcessInfo> list;
+  for (const auto& process : processes) list.push_back(process->Describe());
+  std::sort(
+      list.begin(), list.end(),
+      [](const ProcessInfo& a, const ProcessInfo& b) { return a.pid < b.pid; });
+  return list;
+}
+
+size_t Runtime::process_count() const {
+  MutexLock lock(&mu_);
+  return processes_.size();
+}
+
+}  // namespace muster

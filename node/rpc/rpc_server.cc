@@ -1,0 +1,184 @@
+#include "node/rpc/rpc_server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpc/compression.h"
+#include "grpc/support/time.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+constexpr size_t kMessageBytesCap = size_t{16} << 20;
+
+// What the system says to listening on `address`; 0: it would work now. gRPC
+// only says that it failed.
+int ListenErrno(const LoopbackAddress& address) {
+  const int family = address.v6 ? AF_INET6 : AF_INET;
+  const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  sockaddr_storage storage = {};
+  socklen_t size = 0;
+  if (address.v6) {
+    auto* const in6 = reinterpret_cast<sockaddr_in6*>(&storage);
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(address.port);
+    inet_pton(AF_INET6, address.host.c_str(), &in6->sin6_addr);
+    size = sizeof(*in6);
+  } else {
+    auto* const in = reinterpret_cast<sockaddr_in*>(&storage);
+    in->sin_family = AF_INET;
+    in->sin_port = htons(address.port);
+    inet_pton(AF_INET, address.host.c_str(), &in->sin_addr);
+    size = sizeof(*in);
+  }
+  int error = 0;
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&storage), size) != 0 ||
+      listen(fd, 1) != 0) {
+    error = errno;
+  }
+  close(fd);
+  return error;
+}
+
+Error CannotListen(const LoopbackAddress& address) {
+  const int error = ListenErrno(address);
+  if (error == EADDRINUSE) {
+    return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+                 absl::StrCat("another process listens on ", address.ToString(),
+                              ": stop it, or listen on another port (port 0 "
+                              "takes a free one)"))
+        .NotExecuted();
+  }
+  return Error(absl::StatusCode::kFailedPrecondition, "CANNOT_LISTEN",
+               absl::StrCat(
+                   "cannot listen on ", address.ToString(), ": ",
+                   error == 0 ? "gRPC could not start" : strerror(error)))
+      .NotExecuted();
+}
+
+// guarantees 9.8.
+void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
+  const int bytes_max = static_cast<int>(options.message_bytes_max);
+  builder->SetMaxReceiveMessageSize(bytes_max);
+  builder->SetMaxSendMessageSize(bytes_max);
+  // Two servers on one port would each get some of the connections.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                              options.streams_max);
+  // Room for 8 KiB of the client's, which OutsideCall refuses in words, and
+  // for the headers that gRPC itself sends.
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 600'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  builder->AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
+  // No decompression, so no bomb: gRPC answers UNIMPLEMENTED to a compressed
+  // message.
+  for (const grpc_compression_algorithm algorithm :
+       {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder->SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
+    RpcServerOptions options, std::vector<grpc::Service*> extra) {
+  if (options.message_bytes_max == 0 ||
+      options.message_bytes_max > kMessageBytesCap || options.streams_max < 1) {
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_OPTION",
+                 "message_bytes_max is from 1 byte to 16 MiB, streams_max at "
+                 "least 1")
+        .NotExecuted();
+  }
+  absl::StatusOr<LoopbackAddress> address =
+      ParseLoopbackAddress(options.listen);
+  if (!address.ok()) return address.status();
+  std::unique_ptr<RpcServer> server(
+      new RpcServer(*std::move(address), options.message_bytes_max));
+  absl::Status status = server->Listen(options, extra);
+  if (!status.ok()) return status;
+  return server;
+}
+
+RpcServer::RpcServer(LoopbackAddress address, size_t message_bytes_max)
+    : address_(std::move(address)),
+      generic_(&backend_, message_bytes_max),
+      process_(&backend_, message_bytes_max),
+      reflection_(&backend_, message_bytes_max) {}
+
+RpcServer::~RpcServer() { Shutdown(absl::ZeroDuration()); }
+
+absl::Status RpcServer::Listen(const RpcServerOptions& options,
+                               const std::vector<grpc::Service*>& extra) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  SetLimits(options, &builder);
+  int port = 0;
+  builder.AddListeningPort(address_.ToString(),
+                           grpc::InsecureServerCredentials(), &port);
+  builder.RegisterCallbackGenericService(&generic_);
+  builder.RegisterService(&process_);
+  for (grpc::Service* const service : reflection_.services()) {
+    builder.RegisterService(service);
+  }
+  for (grpc::Service* const service : extra) builder.RegisterService(service);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port == 0) return CannotListen(address_);
+  address_.port = static_cast<uint16_t>(port);
+  SetHealth(false);
+  return absl::OkStatus();
+}
+
+void RpcServer::SetBackend(std::shared_ptr<RpcBackend> backend) {
+  const bool serving = backend != nullptr;
+  if (!serving) SetHealth(false);
+  backend_.Set(std::move(backend));
+  if (serving) SetHealth(true);
+}
+
+void RpcServer::SetHealth(bool serving) {
+  if (server_ == nullptr) return;
+  grpc::HealthCheckServiceInterface* const health =
+      server_->GetHealthCheckService();
+  if (health != nullptr) health->SetServingStatus(serving);
+}
+
+void RpcServer::Shutdown(absl::Duration grace) {
+  {
+    MutexLock lock(&mu_);
+    if (shut_down_) return;
+    shut_down_ = true;
+  }
+  if (server_ == nullptr) return;
+  SetHealth(false);
+  const absl::Duration bounded =
+      std::clamp(grace, absl::ZeroDuration(), absl::Hours(24));
+  // gRPC takes a deadline on its own clock.
+  server_->Shutdown(gpr_time_add(
+      gpr_now(GPR_CLOCK_MONOTONIC),
+      gpr_time_from_micros(absl::ToInt64Microseconds(bounded), GPR_TIMESPAN)));
+  server_->Wait();
+}
+
+}  // namespace muster

@@ -1,0 +1,96 @@
+// Supervisor: keeps children of one node running (otp section 7).
+#ifndef MUSTER_NODE_SUPERVISOR_SUPERVISOR_H_
+#define MUSTER_NODE_SUPERVISOR_SUPERVISOR_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "node/gen_server/server_type.h"
+#include "node/gen_server/start.h"
+#include "node/supervisor/restart_window.h"
+
+namespace muster {
+
+// What else is restarted when one child is.
+enum class Strategy {
+  kOneForOne,   // Nothing.
+  kOneForAll,   // All others. Not yet: refused.
+  kRestForOne,  // Those started after it. Not yet: refused.
+};
+
+// How one child is started, restarted and stopped (otp S2).
+struct ChildSpec {
+  // Unique within the supervisor.
+  std::string id;
+  // Makes the server anew for each start.
+  std::function<std::unique_ptr<ProcessBody>()> factory;
+  // What it is initialized with, made anew for each start.
+  std::function<Payload()> init = [] { return Payload(); };
+  // Name on this node; empty: none.
+  std::string name;
+  Restart restart = Restart::kPermanent;
+  Shutdown shutdown = Shutdown::Within(absl::Seconds(5));
+
+  // The child_spec/1 of a server type: id and name default to the type's.
+  template <typename T>
+  static ChildSpec Of(typename T::Options options, std::string id) {
+    ChildSpec spec;
+    spec.id = id;
+    spec.name = std::move(id);
+    spec.factory = [] { return std::make_unique<T>(); };
+    spec.init = [options] { return Payload::Of(options); };
+    return spec;
+  }
+};
+
+struct SupervisorSpec {
+  Strategy strategy = Strategy::kOneForOne;
+  // Restarts tolerated within `period`; one more ends the supervisor with
+  // `shutdown`. Too small gives up on a hiccup, too large hides a crash loop.
+  uint32_t intensity = 1;
+  absl::Duration period = absl::Seconds(5);
+  // Started in this order, one after the other; stopped in reverse.
+  std::vector<ChildSpec> children;
+};
+
+// Traps exits. Its start returns when all children have started; if one
+// cannot, those before it are stopped in reverse and the start fails.
+//
+// Start it with Start() or StartLink(), or as a child of another supervisor.
+class Supervisor final : public InfoServer {
+ public:
+  // INVALID_ARGUMENT (empty or duplicate id, no factory, period not positive),
+  // UNIMPLEMENTED (strategies other than one_for_one).
+  static absl::StatusOr<std::unique_ptr<Supervisor>> Make(SupervisorSpec spec);
+
+  InitResult Init(Context& self) override;
+  Next HandleInfo(Info info, Context& self) override;
+  Next Terminate(const ExitReason& reason, Context& self) override;
+
+ private:
+  struct Child {
+    ChildSpec spec;
+    Pid pid;  // Empty: it does not run.
+    bool kept = true;
+  };
+  struct Retry {
+    size_t child;
+  };
+
+  explicit Supervisor(SupervisorSpec spec);
+  Pending<absl::StatusOr<Pid>> StartChild(const ChildSpec& spec, Context& self);
+  Pending<ExitReason> StopChild(const Child& child, Context& self);
+
+  std::vector<Child> children_;
+  RestartWindow window_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_NODE_SUPERVISOR_SUPERVISOR_H_

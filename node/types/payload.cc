@@ -1,0 +1,92 @@
+#include "node/types/payload.h"
+
+#include <climits>
+#include <cstdint>
+#include <typeinfo>
+
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+
+namespace muster {
+namespace {
+
+// Messages nested deeper are refused (guarantees section 10).
+constexpr int kNestingMax = 32;
+
+std::string Serialize(const google::protobuf::Message& message) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    // Map fields in key order.
+    coded.SetSerializationDeterministic(true);
+    message.SerializePartialToCodedStream(&coded);
+  }
+  return bytes;
+}
+
+bool Parse(absl::string_view bytes, google::protobuf::Message* message) {
+  if (bytes.size() > INT_MAX) return false;
+  google::protobuf::io::CodedInputStream coded(
+      reinterpret_cast<const uint8_t*>(bytes.data()),
+      static_cast<int>(bytes.size()));
+  coded.SetRecursionLimit(kNestingMax);
+  return message->ParsePartialFromCodedStream(&coded) &&
+         coded.ConsumedEntireMessage() && message->IsInitialized();
+}
+
+}  // namespace
+
+Payload Payload::FromBytes(std::string bytes, absl::string_view type) {
+  Payload payload;
+  payload.bytes_ = std::move(bytes);
+  payload.type_ = std::string(type);
+  return payload;
+}
+
+std::string Payload::type() const {
+  if (message_ != nullptr) return message_->GetDescriptor()->full_name();
+  return type_;
+}
+
+std::string Payload::ToBytes() const {
+  return message_ != nullptr ? Serialize(*message_) : bytes_;
+}
+
+size_t Payload::size_bytes() const {
+  return message_ != nullptr ? message_->ByteSizeLong() : bytes_.size();
+}
+
+Payload Payload::Clone() const {
+  if (message_ == nullptr) return FromBytes(bytes_, type_);
+  std::unique_ptr<google::protobuf::Message> copy(message_->New());
+  copy->CopyFrom(*message_);
+  return Payload(std::move(copy));
+}
+
+const google::protobuf::Message* Payload::AsMessage(
+    const google::protobuf::Message& prototype) {
+  // The same class, not only the same descriptor: a dynamic message must not
+  // be taken for the generated one.
+  if (message_ != nullptr) {
+    const google::protobuf::Message& held = *message_;
+    if (typeid(held) == typeid(prototype)) return message_.get();
+  }
+  const std::string& wanted = prototype.GetDescriptor()->full_name();
+  if (message_ != nullptr) {
+    if (message_->GetDescriptor()->full_name() != wanted) return nullptr;
+  } else if (!type_.empty() && type_ != wanted) {
+    return nullptr;
+  }
+  std::unique_ptr<google::protobuf::Message> parsed(prototype.New());
+  if (!Parse(message_ != nullptr ? Serialize(*message_) : bytes_,
+             parsed.get())) {
+    return nullptr;
+  }
+  message_ = std::move(parsed);
+  bytes_ = std::string();
+  type_ = std::string();
+  return message_.get();
+}
+
+}  // namespace muster

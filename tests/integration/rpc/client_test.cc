@@ -1,0 +1,278 @@
+// Client against a real node: decoding, retries, failover.
+#include "client/client.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "tests/integration/rpc/rpc_fixture.h"
+
+namespace muster {
+namespace {
+
+constexpr char kAdd[] = "/tally.v1.Tally/Add";
+
+class ClientTest : public RpcTest {
+ protected:
+  std::unique_ptr<Client> Connect(const std::string& endpoints,
+                                  int attempts_max = 3) {
+    ClientOptions options;
+    options.attempts_max = attempts_max;
+    options.backoff_initial = absl::Milliseconds(1);
+    options.random = &random_;
+    auto client = Client::Connect(endpoints, options);
+    EXPECT_TRUE(client.ok()) << client.status();
+    return *std::move(client);
+  }
+
+  static CallResult Call(Client& client, const ServerRef& to,
+                         absl::string_view path, int64_t by = 0,
+                         CallOptions options = CallOptions()) {
+    tally::v1::AddRequest request;
+    request.set_by(by);
+    auto arrival = std::make_shared<internal::Arrival<CallResult>>();
+    client.StartCall(
+        to, path, Payload::Of(std::move(request)), options,
+        [arrival](CallResult result) { arrival->Set(std::move(result)); });
+    internal::BlockUntil([&](absl::AnyInvocable<void()> wake) {
+      arrival->OnReady(std::move(wake));
+    });
+    return arrival->Take();
+  }
+
+  static Error Restarting() {
+    return Error(absl::StatusCode::kUnavailable, "RESTARTING", "wait");
+  }
+};
+
+TEST_F(ClientTest, CallsByNamePidAndLocalName) {
+  auto client = Connect(server_->address());
+  for (const ServerRef& to : {ServerRef("tally"), ServerRef(pid_),
+                              ServerRef::Local("tally_here", "a")}) {
+    CallResult result = Call(*client, to, kAdd, 1);
+    ASSERT_TRUE(result.status.ok()) << to.ToString() << result.status;
+    EXPECT_NE(result.reply.As<tally::v1::TallyValue>(), nullptr);
+    if (to.kind() == ServerRef::Kind::kGlobal) {
+      EXPECT_EQ(result.epoch, (Epoch{1, 7}));
+    }
+  }
+  EXPECT_EQ(adds_.load(), 3);
+}
+
+TEST_F(ClientTest, TypedCallsAndCasts) {
+  auto client = Connect(server_->address());
+  tally::v1::AddRequest request;
+  request.set_by(4);
+  const auto sum = internal::TypedCall<tally::v1::TallyValue>(
+                       *client, "tally", kAdd, request, CallOptions())
+                       .Wait();
+  ASSERT_TRUE(sum.ok()) << sum.status();
+  EXPECT_EQ(sum->value(), 4);
+  for (const ServerRef& to : {ServerRef("tally"), ServerRef(pid_)}) {
+    const absl::Status cast =
+        internal::TypedCast(*client, to, "/tally.v1.Tally/Reset",
+                            tally::v1::GetRequest(), CallOptions())
+            .Wait();
+    EXPECT_TRUE(cast.ok()) << cast;
+  }
+}
+
+TEST_F(ClientTest, WhereIs) {
+  auto client = Connect(server_->address());
+  const auto found = client->WhereIs("tally").Wait();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(Pid::FromProto(found->pid()), pid_);
+  EXPECT_EQ(ReasonOf(client->WhereIs("nobody").Wait().status()), "NOPROC");
+  EXPECT_EQ(ReasonOf(client->WhereIs("a..b").Wait().status()), "BAD_NAME");
+}
+
+TEST_F(ClientTest, DetailsComeBackAsTheyWereMade) {
+  auto client = Connect(server_->address(), 1);
+  router_.Script("flaky", {Error(absl::StatusCode::kResourceExhausted,
+                                 "MAILBOX_FULL", "no room")
+                               .NotExecuted()
+                               .With("name", "flaky")
+                               .RetryAfter(absl::Milliseconds(250))});
+  const absl::Status status = Call(*client, "flaky", kAdd).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.message(), "no room");
+  EXPECT_EQ(ReasonOf(status), "MAILBOX_FULL");
+  EXPECT_EQ(OutcomeOf(status), Outcome::kNotExecuted);
+  EXPECT_EQ(DetailOf(status, "name"), "flaky");
+  EXPECT_EQ(RetryDelayOf(status), absl::Milliseconds(250));
+}
+
+TEST_F(ClientTest, RetriesWhatWasNotExecuted) {
+  auto client = Connect(server_->address());
+  router_.Script("flaky", {Restarting().NotExecuted(),
+                           Restarting().NotExecuted(), absl::OkStatus()});
+  EXPECT_TRUE(Call(*client, "flaky", kAdd).status.ok());
+  EXPECT_EQ(router_.calls(), 3);
+}
+
+TEST_F(ClientTest, GivesUpAfterThreeAttempts) {
+  auto client = Connect(server_->address());
+  router_.Script("flaky", {Restarting().NotExecuted()});
+  EXPECT_EQ(ReasonOf(Call(*client, "flaky", kAdd).status), "RESTARTING");
+  EXPECT_EQ(router_.calls(), 3);
+}
+
+TEST_F(ClientTest, RetriesNothingElse) {
+  auto client = Connect(server_->address());
+  const absl::Status once[] = {
+      Error(absl::StatusCode::kAborted, "NOCONNECTION", "lost").Unknown(),
+      Error(absl::StatusCode::kUnavailable, "", "handler's own").Executed(),
+      Error(absl::StatusCode::kNotFound, "NOPROC", "gone").NotExecuted(),
+      Error(absl::StatusCode::kInvalidArgument, "BAD", "bad").NotExecuted(),
+      Error(absl::StatusCode::kInternal, "BUG", "bug").Unknown(),
+  };
+  int calls = 0;
+  for (const absl::Status& status : once) {
+    router_.Script("flaky", {status});
+    EXPECT_EQ(Call(*client, "flaky", kAdd).status.code(), status.code());
+    EXPECT_EQ(router_.calls(), ++calls) << status;
+  }
+}
+
+TEST_F(ClientTest, EmptyBucketStopsRetries) {
+  auto client = Connect(server_->address());
+  router_.Script("flaky", {Restarting().NotExecuted()});
+  // 10 tokens: 3 attempts cost 3; from 5 on each call is sent once.
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(Call(*client, "flaky", kAdd).status.ok());
+  }
+  EXPECT_EQ(router_.calls(), 3 + 2 + 1 + 1 + 1);
+}
+
+TEST_F(ClientTest, RetryDelayBeyondTheDeadlineEndsTheCall) {
+  auto client = Connect(server_->address());
+  router_.Script("flaky",
+                 {Restarting().NotExecuted().RetryAfter(absl::Hours(1))});
+  EXPECT_EQ(ReasonOf(Call(*client, "flaky", kAdd).status), "RESTARTING");
+  EXPECT_EQ(router_.calls(), 1);
+}
+
+TEST_F(ClientTest, GoesToTheNextEndpointIfOneIsDown) {
+  // A port that was free a moment ago.
+  std::string closed;
+  {
+    auto server = RpcServer::Start(RpcServerOptions(), {});
+    ASSERT_TRUE(server.ok());
+    closed = (*server)->address();
+  }
+  auto client = Connect(closed + "," + server_->address());
+  const absl::Status status = Call(*client, "tally", kAdd, 1).status;
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(adds_.load(), 1);
+}
+
+TEST_F(ClientTest, NobodyListeningIsNotExecuted) {
+  std::string closed;
+  {
+    auto server = RpcServer::Start(RpcServerOptions(), {});
+    ASSERT_TRUE(server.ok());
+    closed = (*server)->address();
+  }
+  auto client = Connect(closed, 1);
+  const absl::Status status = Call(*client, "tally", kAdd, 1).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_EQ(OutcomeOf(status), Outcome::kNotExecuted);
+}
+
+TEST_F(ClientTest, ConnectionThatBreaksMidCallIsUnknown) {
+  auto client = Connect(server_->address());
+  auto arrival = std::make_shared<internal::Arrival<CallResult>>();
+  client->StartCall(
+      "tally", "/tally.v1.Tally/Hang", Payload(), CallOptions(),
+      [arrival](CallResult result) { arrival->Set(std::move(result)); });
+  while (Waiting() != 1) {
+  }
+  server_->Shutdown(absl::ZeroDuration());
+  internal::BlockUntil([&](absl::AnyInvocable<void()> wake) {
+    arrival->OnReady(std::move(wake));
+  });
+  const absl::Status status = arrival->Take().status;
+  EXPECT_EQ(OutcomeOf(status), Outcome::kUnknown) << status;
+  EXPECT_NE(status.code(), absl::StatusCode::kUnavailable) << status;
+}
+
+TEST_F(ClientTest, DeadlineIsUnknown) {
+  auto client = Connect(server_->address());
+  // Connected; else the time may pass before anything is sent.
+  ASSERT_TRUE(Call(*client, "tally", kAdd).status.ok());
+  CallOptions options;
+  options.timeout = absl::Milliseconds(50);
+  const absl::Status status =
+      Call(*client, "tally", "/tally.v1.Tally/Hang", 0, options).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(ReasonOf(status), "TIMEOUT");
+  EXPECT_EQ(OutcomeOf(status), Outcome::kUnknown) << status;
+  options.timeout = absl::ZeroDuration();
+  EXPECT_EQ(OutcomeOf(Call(*client, "tally", kAdd, 1, options).status),
+            Outcome::kNotExecuted);
+  EXPECT_EQ(adds_.load(), 1);
+}
+
+TEST_F(ClientTest, DestructionCancelsWhatIsUnderWay) {
+  auto client = Connect(server_->address());
+  auto arrival = std::make_shared<internal::Arrival<CallResult>>();
+  client->StartCall(
+      "tally", "/tally.v1.Tally/Hang", Payload(), CallOptions(),
+      [arrival](CallResult result) { arrival->Set(std::move(result)); });
+  while (Waiting() != 1) {
+  }
+  client.reset();
+  internal::BlockUntil([&](absl::AnyInvocable<void()> wake) {
+    arrival->OnReady(std::move(wake));
+  });
+  EXPECT_EQ(arrival->Take().status.code(), absl::StatusCode::kCancelled);
+  while (Waiting() != 0) {
+  }
+}
+
+TEST_F(ClientTest, CallbackMayDestroyTheClient) {
+  std::shared_ptr<Client> client = Connect(server_->address());
+  Client& raw = *client;
+  auto arrival = std::make_shared<internal::Arrival<bool>>();
+  CallOptions options;
+  raw.StartCall("tally", kAdd, Payload(), options,
+                [client = std::move(client), arrival](CallResult) mutable {
+                  client.reset();
+                  arrival->Set(true);
+                });
+  internal::BlockUntil([&](absl::AnyInvocable<void()> wake) {
+    arrival->OnReady(std::move(wake));
+  });
+}
+
+TEST_F(ClientTest, BadInputIsRefusedWithoutSending) {
+  auto client = Connect(server_->address());
+  CallOptions options;
+  EXPECT_EQ(ReasonOf(Call(*client, "a\nb", kAdd).status), "BAD_NAME");
+  EXPECT_EQ(ReasonOf(Call(*client, "tally", "Add").status), "BAD_METHOD");
+  for (const auto& [key, value] :
+       {std::pair<std::string, std::string>("Upper", "x"),
+        {"muster-name", "x"},
+        {"grpc-timeout", "x"},
+        {"data-bin", "x"},
+        {"", "x"},
+        {"ok", "a\nb"},
+        {"ok", std::string(9000, 'x')}}) {
+    options.metadata = {{key, value}};
+    EXPECT_EQ(ReasonOf(Call(*client, "tally", kAdd, 1, options).status),
+              "BAD_METADATA")
+        << key;
+  }
+  for (const char* const endpoints :
+       {"", "10.0.0.1:7001", "example.com:7001", "127.0.0.1", "127.0.0.1:0",
+        "127.0.0.1:7001,,127.0.0.1:7002"}) {
+    EXPECT_EQ(Client::Connect(endpoints).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << endpoints;
+  }
+  EXPECT_EQ(adds_.load(), 0);
+}
+
+}  // namespace
+}  // namespace muster

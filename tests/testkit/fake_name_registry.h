@@ -1,0 +1,121 @@
+// FakeNameRegistry: cluster-wide names in a map, for tests of what uses them.
+#ifndef MUSTER_TESTS_TESTKIT_FAKE_NAME_REGISTRY_H_
+#define MUSTER_TESTS_TESTKIT_FAKE_NAME_REGISTRY_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "node/base/mutex.h"
+#include "node/registry/name_registry.h"
+#include "node/types/names.h"
+#include "node/types/pid.h"
+#include "node/types/status.h"
+
+namespace muster {
+
+// Epochs are {1, 1}, {1, 2}, ... in order of registration. Callbacks come
+// inside the call. THREADS: any thread.
+class FakeNameRegistry final : public NameRegistry {
+ public:
+  // As if the cluster had agreed on it; replaces an earlier entry.
+  void Put(NameEntry entry) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    entries_[entry.name] = std::move(entry);
+  }
+  void Erase(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    entries_.erase(std::string(name));
+  }
+
+  std::optional<NameEntry> WhereIs(absl::string_view name) const override
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    const auto at = entries_.find(std::string(name));
+    if (at == entries_.end()) return std::nullopt;
+    return at->second;
+  }
+
+  void Resolve(
+      absl::string_view name, Epoch above,
+      absl::AnyInvocable<void(absl::StatusOr<NameEntry>)> done) override {
+    std::optional<NameEntry> entry = WhereIs(name);
+    if (entry.has_value() && entry->epoch > above) {
+      done(*std::move(entry));
+    } else {
+      done(NoProcess(name));
+    }
+  }
+
+  void Register(absl::string_view name, const Pid& pid,
+                absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) override
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::Status status = ValidateName(name);
+    if (!status.ok()) return done(std::move(status));
+    done(Claim(name, pid));
+  }
+
+  void Unregister(absl::string_view name,
+                  absl::AnyInvocable<void(absl::Status)> done) override
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    bool erased = false;
+    {
+      MutexLock lock(&mu_);
+      erased = entries_.erase(std::string(name)) > 0;
+    }
+    done(erased ? absl::OkStatus() : NoProcess(name));
+  }
+
+  std::vector<NameEntry> List(absl::string_view prefix) const override
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    std::vector<NameEntry> list;
+    for (const auto& [name, entry] : entries_) {
+      if (absl::StartsWith(name, prefix)) list.push_back(entry);
+    }
+    return list;
+  }
+
+ private:
+  static absl::Status NoProcess(absl::string_view name) {
+    return Error(absl::StatusCode::kNotFound, "NOPROC",
+                 absl::StrCat("no process is registered as ", LogSafe(name)))
+        .NotExecuted();
+  }
+
+  absl::StatusOr<Epoch> Claim(absl::string_view name, const Pid& pid)
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    const auto at = entries_.find(std::string(name));
+    if (at != entries_.end()) {
+      return Error(absl::StatusCode::kAlreadyExists, "ALREADY_STARTED",
+                   absl::StrCat(LogSafe(name), " is taken"))
+          .With("pid", at->second.pid.ToString())
+          .NotExecuted();
+    }
+    NameEntry entry;
+    entry.name = std::string(name);
+    entry.pid = pid;
+    entry.epoch = Epoch{1, next_revision_++};
+    entries_[entry.name] = entry;
+    return entry.epoch;
+  }
+
+  mutable Mutex mu_;
+  uint64_t next_revision_ ABSL_GUARDED_BY(mu_) = 1;
+  std::map<std::string, NameEntry> entries_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_TESTS_TESTKIT_FAKE_NAME_REGISTRY_H_
