@@ -76,6 +76,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   }
   membership.build = options_.build;
   membership.profile = options_.profile;
+  membership.reap_for_test = options_.reap_for_test;
   MembershipListener listener;
   listener.on_change = [this] {
     if (host_ != nullptr) host_->Look();
@@ -119,6 +120,9 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   peers.cluster_id = joined->cluster_id;
   peers.generation = joined->epoch.generation;
   peers.build = options_.build;
+  peers.refused_as_dead = [this](Epoch) {
+    strand_.Post([this] { membership_->Doubted(); });
+  };
   peers_ = std::make_unique<Peers>(std::move(peers), runtime_.get(), transport_,
                                    membership_.get(), registry_.get());
   router_ = std::make_unique<NodeRouter>(runtime_.get(), registry_.get(),
@@ -138,6 +142,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   admin.cluster = options_.cluster;
   admin.cluster_id = joined->cluster_id;
   admin.version = options_.build;
+  admin.grpc_version = options_.grpc_version;
   admin.profile = joined->profile;
   admin.store = store_.get();
   admin.membership = membership_.get();
@@ -170,25 +175,40 @@ void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
     done();
     return;
   }
+  strand_.Post([this, done = std::move(done)]() mutable {
+    host_->Retire();
+    StopChildren([this, done = std::move(done)]() mutable {
+      strand_.Post([this, done = std::move(done)]() mutable {
+        membership_->Leave(std::move(done));
+      });
+    });
+  });
+}
+
+void ClusterNode::StopChildren(absl::AnyInvocable<void()> done) {
   struct Waiting {
     std::atomic<size_t> left{1};
     absl::AnyInvocable<void()> done;
   };
   auto waiting = std::make_shared<Waiting>();
-  waiting->done = [this, done = std::move(done)]() mutable {
-    strand_.Post([this, done = std::move(done)]() mutable {
-      membership_->Leave(std::move(done));
-    });
-  };
+  waiting->done = std::move(done);
   const auto one_less = [waiting] {
     if (waiting->left.fetch_sub(1) == 1) waiting->done();
   };
+  // First what would start them again: the node's death is what makes others
+  // do that. The agent stays their parent, whose order lets Terminate run.
+  const Pid agent = runtime_->WhereIsLocal(kAgentName);
+  std::vector<Pid> children;
   for (const ProcessInfo& process : runtime_->List()) {
-    if (!process.global || absl::StartsWith(process.name, kSystemPrefix)) {
-      continue;
+    if (absl::StartsWith(process.name, kSystemPrefix)) {
+      runtime_->SendExit(Pid(), process.pid, ExitReason::Kill());
+    } else if (process.global) {
+      children.push_back(process.pid);
     }
+  }
+  for (const Pid& child : children) {
     waiting->left.fetch_add(1);
-    runtime_->Stop(Pid(), process.pid, kLeavePatience,
+    runtime_->Stop(agent, child, kLeavePatience,
                    [one_less](ExitReason) { one_less(); });
   }
   one_less();

@@ -38,7 +38,11 @@ struct ClusterNodeOptions {
   std::string address;
   std::vector<ServerTypeInfo> types;
   std::string build;
+  // Of the linked library, for `muster status`.
+  std::string grpc_version;
   Profile profile;
+  // MembershipOptions::reap_for_test.
+  absl::Duration reap_for_test = absl::ZeroDuration();
 };
 
 // LIFETIME: scheduler, random source, logger and transport outlive it; it owns
@@ -78,6 +82,7 @@ class ClusterNode {
  private:
   void HasJoined(absl::StatusOr<Joined> joined);
   void Ready();
+  void StopChildren(absl::AnyInvocable<void()> done);
 
   const ClusterNodeOptions options_;
   Scheduler* const scheduler_;

@@ -1,5 +1,6 @@
 #include "cluster/boot/run_node.h"
 
+#include <grpcpp/grpcpp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -139,7 +140,10 @@ absl::Status RunIncarnation(
   RpcServerOptions rpc_options;
   rpc_options.listen = *listen;
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
-      RpcServer::Start(std::move(rpc_options), {transport.service(), &admin});
+      RpcServer::Start(std::move(rpc_options), {&admin},
+                       [&transport](grpc::ServerBuilder* builder) {
+                         transport.Register(builder);
+                       });
   if (!rpc.ok()) return rpc.status();
   *listen = (*rpc)->address();  // The same port again after a reap.
 
@@ -149,6 +153,7 @@ absl::Status RunIncarnation(
   options.address = (*rpc)->address();
   options.types = types;
   options.build = std::string(kVersion);
+  options.grpc_version = grpc::Version();
   absl::Status result;
   {
     ClusterNode node(std::move(options), *std::move(store), &scheduler, &random,

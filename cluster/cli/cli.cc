@@ -47,7 +47,7 @@ class Cli {
       app_.parse(
           std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     } catch (const CLI::CallForHelp&) {
-      return Print(Help());
+      return Print(app_.help());
     } catch (const CLI::CallForVersion&) {
       return Report(Version(env_, flags_.json));
     } catch (const CLI::ParseError& e) {
@@ -78,7 +78,8 @@ class Cli {
                     "how long it may take, as 10s or 500ms (default 5s; for "
                     "wait and apply 30s)")
         ->envname("MUSTER_TIMEOUT");
-    app_.set_version_flag("--version", kVersion, "the version, and exit");
+    app_.set_version_flag("--version", std::string(kVersion),
+                          "the version, and exit");
   }
 
   // Adds a command that runs `run`.
@@ -100,6 +101,7 @@ class Cli {
 
   CLI::App* AddNoun(const std::string& name, const std::string& what) {
     CLI::App* const noun = app_.add_subcommand(name, what);
+    noun->footer(absl::StrCat("Example:\n  muster ", name, " list"));
     noun->require_subcommand(1, 1);
     noun->fallthrough();
     return noun;
@@ -341,18 +343,6 @@ class Cli {
   }
 
   // --- Reporting -------------------------------------------------------------
-
-  std::string Help() const {
-    const CLI::App* const app = Named();
-    std::string prefix = "muster";
-    if (app != &app_) {
-      prefix = app->get_parent() == &app_
-                   ? prefix
-                   : absl::StrCat(prefix, " ", app->get_parent()->get_name());
-      prefix += " " + app->get_name();
-    }
-    return app->help(prefix, CLI::AppFormatMode::Sub);
-  }
 
   int Print(const std::string& text) {
     *env_.out << text;

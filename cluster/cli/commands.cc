@@ -508,7 +508,7 @@ CommandResult Version(const CliEnv& env, bool json) {
       google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION);
   if (json) {
     nlohmann::ordered_json versions;
-    versions["muster"] = kVersion;
+    versions["muster"] = std::string(kVersion);
     versions["protobuf"] = protobuf;
     versions["grpc"] = env.grpc_version;
     *env.out << versions.dump(2) << "\n";

@@ -27,6 +27,7 @@ constexpr Cure kCures[] = {
     {"NOPROC", "`muster name list` shows the names there are"},
     {"RESTARTING", "`muster wait NAME --for running` waits for it"},
     {"STARTING", "the node is still joining: retry in a moment"},
+    {"STORE_UNREACHABLE", "is etcd running at the address in --store?"},
     {"UNKNOWN_TYPE", "`muster node list` shows the types that nodes have"},
     {"USAGE",
      "`muster --help` and `muster <command> --help` show what there is"},

@@ -2,10 +2,6 @@
 #ifndef MUSTER_CLUSTER_CLI_VERSION_H_
 #define MUSTER_CLUSTER_CLI_VERSION_H_
 
-namespace muster {
-
-inline constexpr char kVersion[] = "0.1.0";
-
-}  // namespace muster
+#include "cluster/boot/version.h"  // IWYU pragma: export
 
 #endif  // MUSTER_CLUSTER_CLI_VERSION_H_

@@ -293,7 +293,7 @@ void Membership::Finished() {
                                      keys_.NodePrefix(), std::move(nodes));
   nodes_->Start();
   if (!store_->embedded()) {
-    strand_->At(clock_->Boot() + profile_.heartbeat, Alive([this] { Beat(); }));
+    BeatAt(clock_->Boot() + profile_.heartbeat);
     strand_->At(clock_->Boot() + profile_.heartbeat,
                 Alive([this] { Sweep(); }));
   }
@@ -321,6 +321,17 @@ void Membership::Leave(absl::AnyInvocable<void()> done) {
 Compare Membership::OwnEpoch() const {
   return Compare::CreateRevision(keys_.Node(options_.node), Op::kEqual,
                                  own_revision_);
+}
+
+void Membership::BeatAt(BootTime due) {
+  strand_->Cancel(beat_timer_);
+  beat_timer_ = strand_->At(due, Alive([this] { Beat(); }));
+}
+
+void Membership::Doubted() {
+  if (!active_ || store_->embedded()) return;
+  fence_.Close();
+  Beat();
 }
 
 void Membership::Beat() {
@@ -363,7 +374,7 @@ void Membership::Beaten(BootTime sent, uint64_t sequence,
                                     absl::FormatDuration(now - last_committed_),
                                     ": ", result.status().message()));
     }
-    strand_->At(now + profile_.heartbeat / 5, Alive([this] { Beat(); }));
+    BeatAt(now + profile_.heartbeat / 5);
     return;
   }
   // A span without commits: what others did not write meanwhile proves
@@ -371,8 +382,7 @@ void Membership::Beaten(BootTime sent, uint64_t sequence,
   if (now - last_committed_ > profile_.heartbeat * 3) silence_.StartAnew(now);
   last_committed_ = now;
   fence_.Extend(sent + profile_.fence);
-  strand_->At(std::max(sent + profile_.heartbeat, now),
-              Alive([this] { Beat(); }));
+  BeatAt(std::max(sent + profile_.heartbeat, now));
 }
 
 void Membership::Reaped() {
@@ -476,7 +486,10 @@ void Membership::Sweep() {
   if (!active_) return;
   const BootTime now = clock_->Boot();
   if (heartbeats_ != nullptr && fence_.Check(now)) {
-    for (const Silence::Overdue& overdue : silence_.Find(profile_.reap, now)) {
+    const absl::Duration reap = options_.reap_for_test > absl::ZeroDuration()
+                                    ? options_.reap_for_test
+                                    : profile_.reap;
+    for (const Silence::Overdue& overdue : silence_.Find(reap, now)) {
       Reap(overdue);
     }
   }
@@ -531,6 +544,17 @@ std::vector<Member> Membership::Members() const {
   std::vector<Member> members;
   for (const auto& [node, member] : members_) members.push_back(member);
   return members;
+}
+
+std::string Membership::ServiceOf(absl::string_view node,
+                                  absl::string_view type) const {
+  MutexLock lock(&mu_);
+  const auto at = members_.find(node);
+  if (at == members_.end()) return "";
+  for (const auto& hosted : at->second.record.types()) {
+    if (hosted.type() == type) return hosted.service();
+  }
+  return "";
 }
 
 bool Membership::IsCurrent(absl::string_view node, int64_t revision) const {

@@ -48,6 +48,9 @@ struct MembershipOptions {
   std::string build;
   // Used if this node writes the cluster's meta record; otherwise that one's.
   Profile profile;
+  // A planted bug of tests: others are reaped after this silence, unchecked.
+  // Zero: as the profile says.
+  absl::Duration reap_for_test = absl::ZeroDuration();
 };
 
 struct Joined {
@@ -85,6 +88,10 @@ class Membership final : public PeerDirectory {
   // here acts any more.
   void Leave(absl::AnyInvocable<void()> done);
 
+  // A peer says that this node's epoch is dead: freezes at once, and asks the
+  // store, which alone knows (guarantees R9).
+  void Doubted();
+
   const Fence& fence() const { return fence_; }
   // After Join: the compare of all deciding transactions of this node (R3).
   Compare OwnEpoch() const;
@@ -96,6 +103,8 @@ class Membership final : public PeerDirectory {
   std::optional<PeerAddress> Find(absl::string_view node) const override;
   // Sorted by name.
   std::vector<Member> Members() const;
+  // The gRPC service of a type that `node` hosts; empty if it does not.
+  std::string ServiceOf(absl::string_view node, absl::string_view type) const;
   // Whether `node` is a member with this epoch revision, as far as is known.
   bool IsCurrent(absl::string_view node, int64_t revision) const;
 
@@ -116,6 +125,7 @@ class Membership final : public PeerDirectory {
   void Finished();
 
   void Beat();
+  void BeatAt(BootTime due);
   void Beaten(BootTime sent, uint64_t sequence,
               absl::StatusOr<TxnResult> result);
   void Reaped();
@@ -151,6 +161,7 @@ class Membership final : public PeerDirectory {
   int64_t other_heartbeat_revision_ = 0;
   bool active_ = false;
   uint64_t sequence_ = 0;
+  TimerId beat_timer_ = 0;
   BootTime last_committed_;
   std::unique_ptr<Replica> nodes_;
   std::unique_ptr<Replica> heartbeats_;  // Only while this node reaps.

@@ -110,6 +110,7 @@ NameEntry GlobalRegistry::ToEntry(const NameRecordView& view) const {
   entry.pid.number = view.record.process();
   entry.epoch = Epoch{generation, static_cast<uint64_t>(view.mod_revision)};
   entry.type = view.record.type();
+  entry.service = membership_->ServiceOf(entry.pid.node, entry.type);
   entry.supervisor = view.record.supervisor();
   return entry;
 }

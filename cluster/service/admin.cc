@@ -56,6 +56,7 @@ void Admin::GetStatus(const admin::v1::GetStatusRequest&,
   status.set_node(parts_.runtime->node());
   *status.mutable_node_epoch() = parts_.runtime->epoch().ToProto();
   status.set_version(parts_.version);
+  status.set_grpc_version(parts_.grpc_version);
   status.set_store(parts_.store->ToString());
   *status.mutable_profile() = parts_.profile.ToProto();
   status.set_nodes(static_cast<int>(parts_.membership->Members().size()));

@@ -20,6 +20,7 @@ struct AdminParts {
   std::string cluster;
   std::string cluster_id;
   std::string version;
+  std::string grpc_version;
   Profile profile;
   Store* store = nullptr;
   const Membership* membership = nullptr;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -20,7 +21,7 @@ static constexpr size_t kDeliveryEventsMax = 1000;
 struct EmbeddedStore::Follower {
   Follower(std::string prefix, int64_t from_revision, WatchHandler handler)
       : prefix(std::move(prefix)),
-        next_revision(from_revision),
+        next_revision(std::max<int64_t>(from_revision, 1)),
         cell(std::move(handler)) {}
 
   const std::string prefix;

@@ -30,7 +30,8 @@ struct KeyValue {
   int64_t mod_revision = 0;
 };
 
-// A condition on one key. An absent key has both revisions 0.
+// A condition on one key. An absent key has both revisions 0, and fails each
+// comparison of its value, kNotEqual too (as in etcd).
 struct Compare {
   enum class What { kCreateRevision, kModRevision, kValue };
   enum class Op { kEqual, kNotEqual };
@@ -65,7 +66,9 @@ struct StoreOp {
 
 // If all of `compares` hold, `then`, else `otherwise`; atomically, at one
 // revision. A transaction that decides something contains a write in the
-// branch that decides (guarantees R3, E13).
+// branch that decides (guarantees R3, E13). Gets see the steps before them;
+// deletes of one branch may overlap, a put may not meet another write of its
+// key.
 struct Txn {
   std::vector<Compare> compares;
   std::vector<StoreOp> then;
@@ -75,7 +78,8 @@ struct Txn {
 struct TxnResult {
   // Which branch ran.
   bool succeeded = false;
-  // Revision of the store after the transaction; that of its puts if it wrote.
+  // Revision of the store after the transaction; that of its writes if it
+  // changed something, which a delete of an absent key does not.
   int64_t revision = 0;
   // One entry for each kGet of the branch that ran, in order; empty vectors
   // for absent keys.
@@ -116,8 +120,9 @@ struct WatchHandler {
   absl::AnyInvocable<void(absl::Status)> on_end;
 };
 
-// LIFETIME: outlives its watches; destruction drops callbacks of operations
-// under way without calling them.
+// LIFETIME: outlives its watches; destruction waits for a callback under way on
+// another thread and drops the rest without calling them. May not be destroyed
+// from a callback of its own.
 // THREADS: any thread may call any method; callbacks come on a thread of the
 // store's own or on a worker, never inside the call that asked. They translate
 // and enqueue, nothing more.
@@ -135,8 +140,12 @@ class Store {
   //   DEADLINE_EXCEEDED  no answer within `timeout`; it may have been applied
   //                      or may still be (outcome UNKNOWN)
   //   ABORTED            the connection broke after sending (outcome UNKNOWN)
-  //   RESOURCE_EXHAUSTED the store is full (NOSPACE) or the txn too large
-  //   INVALID_ARGUMENT   the same key written twice, empty key, over 128 ops
+  //   RESOURCE_EXHAUSTED the store is full (NOSPACE, outcome UNKNOWN) or the
+  //                      txn too large (TXN_TOO_LARGE, NOT_EXECUTED)
+  //   INVALID_ARGUMENT   the same key written twice, empty key, over 128
+  //                      entries in `compares`, `then` or `otherwise`
+  // A client that may not use the store gets the store's own code, such as
+  // PERMISSION_DENIED (NOT_EXECUTED).
   // An operation is sent to the store at most once; repeating is the caller's
   // decision.
   virtual void Commit(Txn txn, absl::Duration timeout,
@@ -149,7 +158,7 @@ class Store {
                     Done<RangeResult> done) = 0;
 
   // Follows all changes of keys under `prefix` with revision >= from_revision,
-  // which is usually RangeResult::revision + 1.
+  // which is usually RangeResult::revision + 1. A revision below 1 means 1.
   virtual std::unique_ptr<Watch> Follow(std::string prefix,
                                         int64_t from_revision,
                                         WatchHandler handler) = 0;

@@ -147,7 +147,7 @@ void Agent::Started(StartDone& done, Context& self) {
   if (at == children_.end() || at->second.pid != done.pid) return;
   Entry& entry = at->second;
   if (!done.status.ok()) {
-    FailStart(done.key, entry, done.status);
+    FailStart(done.key, entry, done.status, self);
     return;
   }
   entry.starting = false;
@@ -162,7 +162,8 @@ void Agent::Started(StartDone& done, Context& self) {
   }
 }
 
-void Agent::FailStart(const Key&, Entry& entry, const absl::Status& status) {
+void Agent::FailStart(const Key& key, Entry& entry, const absl::Status& status,
+                      Context& self) {
   entry.starting = false;
   if (!entry.ended.has_value()) {
     entry.ended = ReasonOf(status) == "IGNORED"
@@ -171,6 +172,10 @@ void Agent::FailStart(const Key&, Entry& entry, const absl::Status& status) {
   }
   for (const From& from : std::exchange(entry.starters, {})) {
     from.ReplyError(status);
+  }
+  // Who gave the order may be gone; whoever took over has found the name.
+  if (entry.stoppers.empty() && !entry.instance.empty()) {
+    Report(key, entry, self);
   }
 }
 

@@ -84,7 +84,8 @@ class Agent final : public cluster::v1::AgentServer {
   void ClaimAnswered(ClaimDone& done, Context& self);
   void Started(StartDone& done, Context& self);
   void Ended(ChildEnded& done, Context& self);
-  void FailStart(const Key& key, Entry& entry, const absl::Status& status);
+  void FailStart(const Key& key, Entry& entry, const absl::Status& status,
+                 Context& self);
   void Report(const Key& key, Entry& entry, Context& self);
   void BeginRelease(const Key& key, Entry& entry, Context& self);
 

@@ -1,6 +1,7 @@
 #include "cluster/supervisor/cluster_supervisor.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <set>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/time_util.h"
 #include "muster/cluster/v1/cluster.muster.client.h"
+#include "node/base/mutex.h"
 #include "node/types/status.h"
 
 namespace muster {
@@ -25,6 +27,12 @@ constexpr absl::Duration kOrderTimeout = absl::Seconds(30);
 constexpr absl::Duration kTick = absl::Milliseconds(500);
 constexpr absl::Duration kBackoffMin = absl::Milliseconds(100);
 constexpr absl::Duration kBackoffMax = absl::Seconds(5);
+// After a stop that should have freed a name: how long the copy of the names
+// may still show it.
+constexpr absl::Duration kReleaseLag = absl::Milliseconds(100);
+// How often and when a record is written again if the store did not answer.
+constexpr int kWriteTriesMax = 10;
+constexpr absl::Duration kWriteRetry = absl::Milliseconds(200);
 // Records written by one transaction (guarantees R15).
 constexpr size_t kOpsMax = 100;
 constexpr int kChildrenMax = 10'000;
@@ -46,6 +54,94 @@ Error BadTree(absl::string_view path, absl::string_view text) {
 }
 
 }  // namespace
+
+// Outlives the supervisor in the callbacks of what is under way. THREADS: any.
+class ClusterSupervisor::Writer
+    : public std::enable_shared_from_this<ClusterSupervisor::Writer> {
+ public:
+  Writer(Store* store, Runtime* runtime) : store_(store), runtime_(runtime) {}
+
+  // Commits `txn` after all that came before. It is tried at most `tries`
+  // times; since it compares the supervisor's epoch and only puts and deletes,
+  // a second time does no harm. `done` may be null.
+  void Write(Txn txn, int tries, Store::Done<TxnResult> done)
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    {
+      MutexLock lock(&mu_);
+      if (closed_) return;
+      queue_.push_back(Item{std::move(txn), tries, std::move(done)});
+      if (std::exchange(writing_, true)) return;
+    }
+    Next();
+  }
+
+  // The supervisor ends; what has not been sent is dropped.
+  void Close() ABSL_LOCKS_EXCLUDED(mu_) {
+    std::deque<Item> dropped;
+    MutexLock lock(&mu_);
+    closed_ = true;
+    dropped.swap(queue_);
+  }
+
+ private:
+  struct Item {
+    Txn txn;
+    int tries;
+    Store::Done<TxnResult> done;
+  };
+
+  void Next() ABSL_LOCKS_EXCLUDED(mu_) {
+    Txn txn;
+    {
+      MutexLock lock(&mu_);
+      if (closed_ || queue_.empty()) {
+        writing_ = false;
+        return;
+      }
+      --queue_.front().tries;
+      txn = queue_.front().txn;
+    }
+    store_->Commit(std::move(txn), kTxnTimeout,
+                   [self = shared_from_this()](
+                       absl::StatusOr<TxnResult> result) mutable {
+                     self->Written(std::move(result));
+                   });
+  }
+
+  void Written(absl::StatusOr<TxnResult> result) ABSL_LOCKS_EXCLUDED(mu_) {
+    Store::Done<TxnResult> done;
+    bool again = false;
+    {
+      MutexLock lock(&mu_);
+      if (closed_) return;
+      again = !result.ok() && queue_.front().tries > 0;
+      if (!again) {
+        done = std::move(queue_.front().done);
+        queue_.pop_front();
+      }
+    }
+    if (again) {
+      runtime_->scheduler().At(runtime_->clock().Boot() + kWriteRetry,
+                               [self = shared_from_this()] { self->Next(); });
+      return;
+    }
+    if (done) done(std::move(result));
+    Next();
+  }
+
+  Store* const store_;
+  Runtime* const runtime_;
+
+  Mutex mu_;
+  std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);  // The front is being written.
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+ClusterSupervisor::ClusterSupervisor(ClusterEnv env)
+    : env_(env), writer_(std::make_shared<Writer>(env.store, env.runtime)) {}
+
+ClusterSupervisor::~ClusterSupervisor() { writer_->Close(); }
 
 // -- Taking over -------------------------------------------------------------
 
@@ -135,7 +231,11 @@ void ClusterSupervisor::Adopt(Context& self) {
     child->pid = Pid{child->node, child->node_epoch, view->record.process()};
     child->epoch = Epoch{generation, static_cast<uint64_t>(view->mod_revision)};
     child->instance = view->record.instance();
-    child->started_spec = child->record.spec().SerializeAsString();
+    // Apply clears the record's instance when it changes the spec; what runs
+    // was then started with another one.
+    if (child->record.instance() == child->instance) {
+      child->started_spec = child->record.spec().SerializeAsString();
+    }
     self.LogInfo(absl::StrCat("adopted '", child->record.spec().name(),
                               "' on node '", child->node, "'"));
   }
@@ -280,6 +380,7 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
     const bool same =
         old != nullptr && old->record.wanted() &&
         old->record.spec().SerializeAsString() == spec.SerializeAsString();
+    if (same) child->record.set_instance(old->record.instance());
     if (same && old->phase != ChildPhase::kEnded && record_.failed().empty()) {
       response.add_unchanged(spec.id());
     } else if (same && old->phase == ChildPhase::kEnded) {
@@ -330,7 +431,7 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
     }
     absl::StatusOr<TxnResult> result =
         co_await self.Async<absl::StatusOr<TxnResult>>([&](auto done) {
-          env_.store->Commit(std::move(txn), kTxnTimeout, std::move(done));
+          writer_->Write(std::move(txn), 1, std::move(done));
         });
     if (!result.ok()) co_return result.status();
     if (!result->succeeded) {
@@ -387,6 +488,15 @@ ClusterSupervisor::Child* ClusterSupervisor::Find(const std::string& id) {
   return nullptr;
 }
 
+std::string ClusterSupervisor::OwnerOf(const Child& child) const {
+  const store::v1::ChildSpec& spec = child.record.spec();
+  const auto view = env_.registry->Record(spec.name());
+  const bool ours = view.has_value() && view->record.supervisor() == id_ &&
+                    view->record.child() == spec.id() &&
+                    env_.registry->IsOwned(view->record);
+  return ours ? view->record.owner() : "";
+}
+
 cluster::v1::Order ClusterSupervisor::MakeOrder(Context& self) const {
   cluster::v1::Order order;
   order.set_supervisor(id_);
@@ -414,8 +524,10 @@ void ClusterSupervisor::CheckNodes(Context& self) {
     child->order = 0;
     child->detail = absl::StrCat("node '", child->node, "' died");
     child->node.clear();
-    child->phase = ChildPhase::kIdle;
-    if (child->record.spec().restart() == store::v1::TEMPORARY &&
+    child->phase =
+        child->record.has_ended() ? ChildPhase::kEnded : ChildPhase::kIdle;
+    if (child->phase == ChildPhase::kIdle &&
+        child->record.spec().restart() == store::v1::TEMPORARY &&
         child->record.wanted()) {
       child->phase = ChildPhase::kEnded;
       *child->record.mutable_ended() = ExitReason::Noconnection().ToProto();
@@ -431,8 +543,10 @@ void ClusterSupervisor::Act(Context& self) {
   // Forget what is neither wanted nor anywhere.
   std::vector<StoreOp> forget;
   for (auto& child : children_) {
-    if (!child->record.wanted() && (child->phase == ChildPhase::kIdle ||
-                                    child->phase == ChildPhase::kEnded)) {
+    if (!child->record.wanted() &&
+        (child->phase == ChildPhase::kIdle ||
+         child->phase == ChildPhase::kEnded) &&
+        OwnerOf(*child).empty()) {
       forget.push_back(
           StoreOp::Delete(keys.Child(id_, child->record.spec().id())));
       child.reset();
@@ -469,14 +583,10 @@ void ClusterSupervisor::Act(Context& self) {
     view.outdated = child->phase == ChildPhase::kRunning &&
                     child->started_spec != spec.SerializeAsString();
     view.not_before = child->not_before;
-    if (child->phase == ChildPhase::kIdle) {
-      // Only its owner can start it again while it lives.
-      const auto record = env_.registry->Record(spec.name());
-      view.node = record.has_value() && record->record.supervisor() == id_ &&
-                          record->record.child() == spec.id() &&
-                          env_.registry->IsOwned(record->record)
-                      ? record->record.owner()
-                      : "";
+    if (child->phase == ChildPhase::kIdle ||
+        child->phase == ChildPhase::kEnded) {
+      // Only its owner can start it again, or free its name, while it lives.
+      view.node = OwnerOf(*child);
     }
     views.push_back(std::move(view));
   }
@@ -498,6 +608,7 @@ void ClusterSupervisor::Act(Context& self) {
         StartOn(child, action.node, self);
         break;
       case Action::Kind::kStop:
+        child.node = action.node;
         StopAt(child, self);
         break;
       case Action::Kind::kPending:
@@ -532,6 +643,12 @@ void ClusterSupervisor::StartOn(Child& child, const std::string& node,
 }
 
 void ClusterSupervisor::StopAt(Child& child, Context& self) {
+  if (child.phase != ChildPhase::kRunning) {  // Only its name is to be freed.
+    const auto member = env_.membership->Find(child.node);
+    if (!member.has_value()) return;
+    child.node_epoch = member->epoch;
+    child.not_before = self.Now() + kReleaseLag;
+  }
   child.phase = ChildPhase::kStopping;
   child.order = next_order_++;
   cluster::v1::StopChildRequest request;
@@ -566,6 +683,9 @@ void ClusterSupervisor::Started(StartDone& done, Context& self) {
     child->epoch = Epoch::FromProto(done.result->epoch());
     child->instance = done.result->instance();
     child->detail.clear();
+    child->failures = 0;
+    child->record.set_instance(child->instance);
+    Persist({PutChild(*child)}, self);
     return;
   }
   const absl::Status& status = done.result.status();
@@ -602,10 +722,12 @@ void ClusterSupervisor::Stopped(StopDone& done, Context& self) {
     child->order = 0;
     return;
   }
-  // Again with the next look, unless its node dies first.
+  // Again a little later, unless its node dies first.
   self.LogWarning(absl::StrCat("child '", done.child,
                                "' did not stop: ", done.status.message()));
-  child->phase = ChildPhase::kRunning;
+  child->phase = child->record.has_ended() ? ChildPhase::kEnded
+                                           : ChildPhase::kRunning;
+  Backoff(*child, self);
 }
 
 void ClusterSupervisor::Backoff(Child& child, Context& self) {
@@ -656,9 +778,9 @@ void ClusterSupervisor::Exited(Child& child, const ExitReason& reason,
     CountRestart(self);
     return;
   }
+  child.phase = ChildPhase::kEnded;  // Act frees its name.
   *child.record.mutable_ended() = reason.ToProto();
   Persist({PutChild(child)}, self);
-  StopAt(child, self);  // Frees its name.
 }
 
 Next ClusterSupervisor::ChildExited(
@@ -724,8 +846,7 @@ void ClusterSupervisor::Persist(std::vector<StoreOp> ops, Context& self) {
     for (size_t i = from; i < std::min(from + kOpsMax, ops.size()); ++i) {
       txn.then.push_back(std::move(ops[i]));
     }
-    env_.store->Commit(std::move(txn), kTxnTimeout,
-                       [](absl::StatusOr<TxnResult>) {});
+    writer_->Write(std::move(txn), kWriteTriesMax, nullptr);
   }
 }
 

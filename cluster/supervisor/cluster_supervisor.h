@@ -24,7 +24,8 @@ namespace muster {
 // each changes one child's phase; then Reconcile says what is next.
 class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
  public:
-  explicit ClusterSupervisor(ClusterEnv env) : env_(env) {}
+  explicit ClusterSupervisor(ClusterEnv env);
+  ~ClusterSupervisor() override;
 
   InitResult Init(const cluster::v1::SupervisorOptions& options,
                   Context& self) override;
@@ -71,7 +72,14 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   };
   struct Tick {};
 
+  // Writes records one after another, so that an older one never overwrites a
+  // newer one.
+  class Writer;
+
   Child* Find(const std::string& id);
+  // The node that owns the child's name under this supervisor and lives; empty
+  // if there is none.
+  std::string OwnerOf(const Child& child) const;
   cluster::v1::Order MakeOrder(Context& self) const;
   // Adopts what the name records and the nodes say.
   void Adopt(Context& self);
@@ -88,14 +96,15 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   bool CountRestart(Context& self);
   void GiveUp(absl::string_view why, Context& self);
   void Backoff(Child& child, Context& self);
-  // Writes records under this supervisor's epoch; what fails is written again
-  // with the next change, or by the next supervisor.
+  // Writes records under this supervisor's epoch; tried again for some seconds
+  // if the store does not answer.
   void Persist(std::vector<StoreOp> ops, Context& self);
   std::vector<Compare> OwnCompares(Context& self) const;
   StoreOp PutSupervisor(Context& self) const;
   StoreOp PutChild(const Child& child) const;
 
   const ClusterEnv env_;
+  const std::shared_ptr<Writer> writer_;
   std::string id_;
   bool loaded_ = false;
   store::v1::SupervisorRecord record_;

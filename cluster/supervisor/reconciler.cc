@@ -26,6 +26,21 @@ MemberView* Place(const ChildView& child, std::vector<MemberView>& members) {
   return best;
 }
 
+bool MustStop(const ChildView& child) {
+  switch (child.phase) {
+    case ChildPhase::kRunning:
+      return !child.wanted || child.outdated;
+    case ChildPhase::kIdle:
+      return !child.wanted && !child.node.empty();
+    case ChildPhase::kEnded:
+      return !child.node.empty();
+    case ChildPhase::kStarting:
+    case ChildPhase::kStopping:
+      return false;
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::string_view ChildPhaseName(ChildPhase phase) {
@@ -49,8 +64,7 @@ std::vector<Action> Reconcile(const std::vector<ChildView>& children,
   std::vector<Action> actions;
   for (size_t i = children.size(); i-- > 0;) {
     const ChildView& child = children[i];
-    if (child.phase != ChildPhase::kRunning) continue;
-    if (child.wanted && !child.outdated) continue;
+    if (!MustStop(child) || now < child.not_before) continue;
     Action stop;
     stop.kind = Action::Kind::kStop;
     stop.child = i;

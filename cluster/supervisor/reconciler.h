@@ -28,14 +28,14 @@ struct ChildView {
   std::string id;
   std::string type;
   ChildPhase phase = ChildPhase::kIdle;
-  // Where it runs, starts or stops; for an idle one, the node that still owns
-  // its name and alone can start it again; else empty.
+  // Where it runs, starts or stops; for an idle or ended one, the node that
+  // still owns its name and alone can start it again or free it; else empty.
   std::string node;
   // False: its spec was removed, or the supervisor has given up.
   bool wanted = true;
   // Its spec has changed since it started.
   bool outdated = false;
-  // Not to be started before; after failures.
+  // Neither started nor stopped before; after failures.
   BootTime not_before;
 };
 
@@ -58,7 +58,8 @@ struct Action {
 
 // Starts come in the order of the children, each on the eligible member with
 // the fewest children (ties: the smaller name), counting the starts of this
-// very round; stops in reverse order, before the starts.
+// very round; stops in reverse order, before the starts. A stop of what does
+// not run any more frees its name.
 std::vector<Action> Reconcile(const std::vector<ChildView>& children,
                               std::vector<MemberView> members, BootTime now);
 

@@ -88,6 +88,8 @@ void SupervisorHost::Look() {
   });
 }
 
+void SupervisorHost::Retire() { retired_ = true; }
+
 absl::Duration SupervisorHost::Patience() const {
   int rank = 0;
   for (const Member& member : env_.membership->Members()) {
@@ -98,7 +100,7 @@ absl::Duration SupervisorHost::Patience() const {
 }
 
 void SupervisorHost::LookNow() {
-  if (records_ == nullptr || !records_->synced()) return;
+  if (retired_ || records_ == nullptr || !records_->synced()) return;
   for (const auto& [id, pid] : running_) {
     env_.runtime->SendLocal(pid, Info(LookAgain{}));
   }
@@ -118,6 +120,7 @@ void SupervisorHost::LookNow() {
 }
 
 void SupervisorHost::TryClaim(const std::string& id) {
+  if (retired_) return;
   const std::string name = SupervisorName(id);
   const auto view = env_.registry->Record(name);
   if (view.has_value() && env_.registry->IsOwned(view->record) &&

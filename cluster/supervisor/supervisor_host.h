@@ -33,6 +33,8 @@ class SupervisorHost {
               absl::AnyInvocable<void(absl::Status)> done);
   // Members or names have changed.
   void Look();
+  // This node is leaving: starts no supervisor any more.
+  void Retire();
   // Ids of the trees, sorted.
   std::vector<std::string> Supervisors() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -53,6 +55,7 @@ class SupervisorHost {
   std::unique_ptr<Replica> records_;
   std::map<std::string, Pid> running_;  // Here.
   std::set<std::string> claiming_;
+  bool retired_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
   mutable Mutex mu_;

@@ -20,7 +20,7 @@ class Task {
   virtual void Run() = 0;
 
  protected:
-  ~Task() = default;
+  virtual ~Task() = default;
 
  private:
   friend class TaskQueue;

@@ -171,7 +171,8 @@ class GrpcTransport::GrpcStream
       public std::enable_shared_from_this<GrpcStream> {
  public:
   explicit GrpcStream(std::shared_ptr<Core> core)
-      : core_(std::move(core)), strand_(core_->scheduler()) {}
+      : core_(std::move(core)),
+        strand_(std::make_shared<Strand>(core_->scheduler())) {}
 
   void Write(std::string message) override ABSL_LOCKS_EXCLUDED(mu_);
   void Close(absl::Status status) override ABSL_LOCKS_EXCLUDED(mu_);
@@ -214,6 +215,8 @@ class GrpcTransport::GrpcStream
   virtual void EndLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
   // Cuts the call, unless it is over.
   virtual void CancelLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // Lets go of what belongs to gRPC; after Over, on a thread of ours.
+  virtual void Release() ABSL_LOCKS_EXCLUDED(mu_) {}
 
   // --- Called by gRPC's reactions --------------------------------------------
   void ReadDone(bool ok) ABSL_LOCKS_EXCLUDED(mu_);
@@ -235,7 +238,7 @@ class GrpcTransport::GrpcStream
 
   // Constant after construction, or has its own synchronization.
   const std::shared_ptr<Core> core_;
-  Strand strand_;
+  const std::shared_ptr<Strand> strand_;
 
   // Owned by the strand.
   std::shared_ptr<StreamHandler> handler_;
@@ -312,7 +315,7 @@ void GrpcTransport::GrpcStream::ReadDone(bool ok) {
   }
   // The next read starts when the handler has taken this one: a slow handler
   // slows the peer down.
-  strand_.Post(Duty(
+  strand_->Post(Duty(
       shared_from_this(),
       [message = std::move(message)](GrpcStream* stream) mutable {
         bool wanted;
@@ -336,27 +339,33 @@ void GrpcTransport::GrpcStream::WriteDone(bool ok) {
     EndIfQuietLocked();
     if (!ok || closed_) return;
   }
-  strand_.Post([self = shared_from_this()] {
+  strand_->Post([self = shared_from_this()] {
     if (self->handler_ != nullptr) self->handler_->OnWritten();
   });
 }
 
 void GrpcTransport::GrpcStream::Over(absl::Status status) {
-  // The worker may be done with the stream before Post returns.
-  const std::shared_ptr<GrpcStream> self = shared_from_this();
+  // A worker may destroy the stream before Post returns. It, and not this
+  // thread of gRPC's, has to: gRPC's threads cannot end a channel, because the
+  // last one to go joins them.
+  std::shared_ptr<GrpcStream> self = shared_from_this();
+  const std::shared_ptr<Strand> strand = strand_;
   {
     MutexLock lock(&mu_);
     over_ = true;
     if (closed_) status = close_status_;
   }
-  strand_.Post(Duty(
-      self,
+  strand->Post(Duty(
+      std::move(self),
       [status = std::move(status)](GrpcStream* stream) mutable {
         if (stream->handler_ != nullptr) {
           stream->handler_->OnClosed(std::move(status));
         }
         // Gone before Shutdown can return; and it often holds the stream.
         stream->handler_ = nullptr;
+        // Disarms timers: who holds the stream may outlive the scheduler.
+        stream->strand_->Close();
+        stream->Release();
         stream->Forget();
       },
       &GrpcStream::Forget));
@@ -372,10 +381,10 @@ void GrpcTransport::GrpcStream::EndIfQuietLocked() {
 
 void GrpcTransport::GrpcStream::SetTimer(absl::Duration span,
                                          void (GrpcStream::*expired)()) {
-  strand_.At(core_->scheduler()->clock().Boot() + span,
-             [weak = weak_from_this(), expired] {
-               if (const auto self = weak.lock()) (self.get()->*expired)();
-             });
+  strand_->At(core_->scheduler()->clock().Boot() + span,
+              [weak = weak_from_this(), expired] {
+                if (const auto self = weak.lock()) (self.get()->*expired)();
+              });
 }
 
 void GrpcTransport::GrpcStream::Cut() {
@@ -402,7 +411,8 @@ class GrpcTransport::DialedStream final
  public:
   DialedStream(std::shared_ptr<Core> core, const std::string& address,
                std::shared_ptr<StreamHandler> handler)
-      : GrpcStream(std::move(core)), stub_(NewChannel(address, options())) {
+      : GrpcStream(std::move(core)),
+        call_(std::make_unique<Call>(NewChannel(address, options()))) {
     handler_ = std::move(handler);
   }
 
@@ -410,7 +420,7 @@ class GrpcTransport::DialedStream final
     SetTimer(options().connect_limit, static_cast<void (GrpcStream::*)()>(
                                           &DialedStream::CheckConnected));
     MutexLock lock(&mu_);
-    stub_.PrepareBidiStreamingCall(&context_, kMethod, {}, this);
+    call_->stub.PrepareBidiStreamingCall(&call_->context, kMethod, {}, this);
     AddMultipleHolds(2);
     StartRead(&read_);
     StartCall();
@@ -422,6 +432,13 @@ class GrpcTransport::DialedStream final
   void Refuse() { Over(absl::UnavailableError("this node is stopping")); }
 
  private:
+  struct Call {
+    explicit Call(std::shared_ptr<grpc::Channel> channel)
+        : stub(std::move(channel)) {}
+    grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub;
+    grpc::ClientContext context;
+  };
+
   const GrpcTransportOptions& options() const { return core_->options(); }
 
   void CheckConnected() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -454,7 +471,13 @@ class GrpcTransport::DialedStream final
     RemoveHold();
   }
   void CancelLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    context_.TryCancel();
+    call_->context.TryCancel();
+  }
+
+  void Release() override ABSL_LOCKS_EXCLUDED(mu_) {
+    std::unique_ptr<Call> call;
+    MutexLock lock(&mu_);
+    call.swap(call_);
   }
 
   // --- ClientBidiReactor -----------------------------------------------------
@@ -466,11 +489,12 @@ class GrpcTransport::DialedStream final
   void OnWriteDone(bool ok) override { WriteDone(ok); }
   void OnDone(const grpc::Status& status) override ABSL_LOCKS_EXCLUDED(mu_) {
     bool too_late;
+    bool by_peer;
     {
       MutexLock lock(&mu_);
       too_late = too_late_;
+      by_peer = call_->context.GetServerTrailingMetadata().contains(kClosedKey);
     }
-    const bool by_peer = context_.GetServerTrailingMetadata().count(kClosedKey);
     if (by_peer) {
       Over(FromGrpc(status));
     } else if (too_late) {
@@ -482,10 +506,8 @@ class GrpcTransport::DialedStream final
     }
   }
 
-  // Owned by gRPC's call.
-  grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
-  grpc::ClientContext context_;
-
+  // Until Release; both hold the channel.
+  std::unique_ptr<Call> call_ ABSL_GUARDED_BY(mu_);
   // Cut because the peer did not answer in time.
   bool too_late_ ABSL_GUARDED_BY(mu_) = false;
 };
@@ -505,7 +527,7 @@ class GrpcTransport::AcceptedStream final
   void Start() {
     // The dialer waits for it as the sign that somebody is there.
     StartSendInitialMetadata();
-    strand_.Post(Duty(
+    strand_->Post(Duty(
         shared_from_this(),
         [](GrpcStream* stream) {
           static_cast<AcceptedStream*>(stream)->Accept();

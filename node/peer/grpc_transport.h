@@ -36,8 +36,9 @@ struct GrpcTransportOptions {
 // (gRPC has no place for a client's status); in the other direction the status
 // arrives as it was given.
 //
-// LIFETIME: the scheduler outlives it. A server that it is registered with ends
-// before it is destroyed: Shutdown(), then end the server, then this.
+// LIFETIME: the scheduler outlives it and stops only after Shutdown(). A server
+// that it is registered with ends before it is destroyed: Shutdown(), then end
+// the server, then this.
 // THREADS: handlers and the acceptor are called on workers of the scheduler.
 class GrpcTransport final : public Transport {
  public:

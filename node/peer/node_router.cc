@@ -58,6 +58,7 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
         : request(std::move(r)), slot(std::move(s)) {}
     Request request;
     std::shared_ptr<CallSlot> slot;
+    bool tried = false;  // At another node.
   };
   struct Cast {
     Cast(Request r, absl::AnyInvocable<void(absl::Status)> t)
@@ -196,6 +197,7 @@ absl::StatusOr<Pid> NodeRouter::Core::FindHere(const ServerRef& target,
                                                const NameEntry& entry) const {
   const Pid here = runtime_->WhereIsGlobal(target.name());
   if (!here.empty()) return here;
+  if (AwaitsItsName(*runtime_, entry.pid)) return entry.pid;
   if (entry.supervisor.empty()) return NobodyIs(target);
   return Restarting(entry);
 }
@@ -248,9 +250,18 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
   if (found->pid.node == runtime_->node()) {
     const absl::StatusOr<Pid> pid = FindHere(request.target, *found);
     if (!pid.ok()) return fail(pid.status());
-    runtime_->CallLocal(*pid, std::move(request), call->slot);
+    std::shared_ptr<CallSlot> slot = call->slot;
+    if (call->tried) {
+      // An attempt that was refused elsewhere has marked the caller's slot as
+      // dispatched; whoever runs the call needs one that is not.
+      slot = std::make_shared<CallSlot>([call](CallResult result) {
+        call->slot->Complete(std::move(result));
+      });
+    }
+    runtime_->CallLocal(*pid, std::move(request), std::move(slot));
     return;
   }
+  call->tried = true;
   auto attempt =
       std::make_shared<CallSlot>([core = shared_from_this(), call,
                                   tried = found->epoch](CallResult result) {

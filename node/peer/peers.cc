@@ -1117,8 +1117,9 @@ void Peers::Impl::DeliverCall(const ConnPtr& conn, peer::v1::Call& call) {
     SendReply(weak_conn, call_id, CallResult(std::move(request).status()));
     return;
   }
-  const absl::StatusOr<Pid> pid = FindTarget(
-      *runtime_, *names_, request->target, request->meta.target_epoch);
+  const absl::StatusOr<Pid> pid =
+      FindTarget(*runtime_, *names_, request->target,
+                 request->meta.target_epoch, Pid::FromProto(call.resolved()));
   if (!pid.ok()) {
     SendReply(weak_conn, call_id, CallResult(pid.status()));
     return;
@@ -1168,8 +1169,9 @@ void Peers::Impl::DeliverCast(const ConnPtr& conn, peer::v1::Cast& cast) {
   absl::StatusOr<Request> request = DecodeCast(&cast, clock().Boot());
   absl::Status status = request.status();
   if (status.ok()) {
-    const absl::StatusOr<Pid> pid = FindTarget(
-        *runtime_, *names_, request->target, request->meta.target_epoch);
+    const absl::StatusOr<Pid> pid =
+        FindTarget(*runtime_, *names_, request->target,
+                   request->meta.target_epoch, Pid::FromProto(cast.resolved()));
     status = pid.ok() ? runtime_->CastLocal(*pid, *std::move(request))
                       : pid.status();
   }
@@ -1190,7 +1192,7 @@ void Peers::Impl::DeliverInfo(peer::v1::Info& info) {
   if (meta.ok()) {
     const absl::StatusOr<Pid> pid =
         FindTarget(*runtime_, *names_, ServerRef::FromProto(info.target()),
-                   meta->target_epoch);
+                   meta->target_epoch, Pid());
     if (pid.ok()) {
       core::v1::Payload& payload = *info.mutable_payload();
       runtime_->SendLocal(

@@ -24,13 +24,15 @@ Error Fenced(const ServerRef& target, const Runtime& runtime,
 
 absl::StatusOr<Pid> FindGlobal(const Runtime& runtime,
                                const NameRegistry& names,
-                               const ServerRef& target, Epoch target_epoch) {
+                               const ServerRef& target, Epoch target_epoch,
+                               const Pid& resolved) {
   const Pid here = runtime.WhereIsGlobal(target.name());
   if (const std::shared_ptr<Process> process = runtime.Find(here)) {
     const Epoch epoch = process->global_epoch();
-    if (epoch.empty() || epoch == target_epoch) return here;
+    if (epoch == target_epoch) return here;
     return Fenced(target, runtime, epoch, here);
   }
+  if (AwaitsItsName(runtime, resolved)) return resolved;
   const std::optional<NameEntry> entry = names.WhereIs(target.name());
   if (!entry.has_value()) return Fenced(target, runtime, std::nullopt, Pid());
   // Older than what the sender knows says nothing.
@@ -45,7 +47,8 @@ absl::StatusOr<Pid> FindGlobal(const Runtime& runtime,
 
 absl::StatusOr<Pid> FindTarget(const Runtime& runtime,
                                const NameRegistry& names,
-                               const ServerRef& target, Epoch target_epoch) {
+                               const ServerRef& target, Epoch target_epoch,
+                               const Pid& resolved) {
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
       if (runtime.Find(target.pid()) == nullptr) return NobodyIs(target);
@@ -59,9 +62,15 @@ absl::StatusOr<Pid> FindTarget(const Runtime& runtime,
       return pid;
     }
     case ServerRef::Kind::kGlobal:
-      return FindGlobal(runtime, names, target, target_epoch);
+      return FindGlobal(runtime, names, target, target_epoch, resolved);
   }
   return NobodyIs(target);
+}
+
+bool AwaitsItsName(const Runtime& runtime, const Pid& pid) {
+  const std::shared_ptr<Process> process = runtime.Find(pid);
+  return process != nullptr && process->global_name().empty() &&
+         process->Describe().state == "starting";
 }
 
 Error Restarting(const NameEntry& entry) {

@@ -12,19 +12,24 @@
 namespace muster {
 
 // The process of this node that `target` means; for messages that a peer sent
-// here. `target_epoch` is the sender's idea of a cluster-wide name's epoch
-// (guarantees R9); empty: it has none.
+// here. `target_epoch` and `resolved` are the sender's idea of a cluster-wide
+// name's epoch (guarantees R9) and process; empty: it has none.
 //   NOT_FOUND NOPROC          no such pid or local name
 //   UNAVAILABLE RESTARTING    the name's process is gone and its supervisor
 //                             brings it back
 //   ABORTED FENCED            the name is served here under another epoch
 //                             (detail epoch), or not here
-// All NOT_EXECUTED. A process whose claim is still under way (SpawnOptions::
-// hold) takes messages under any epoch. Any thread; the answer may be stale
-// when it is used.
+// All NOT_EXECUTED. A process whose claim is still under way here, while the
+// sender has heard of it already, takes messages (SpawnOptions::hold). Any
+// thread; the answer may be stale when it is used.
 absl::StatusOr<Pid> FindTarget(const Runtime& runtime,
                                const NameRegistry& names,
-                               const ServerRef& target, Epoch target_epoch);
+                               const ServerRef& target, Epoch target_epoch,
+                               const Pid& resolved);
+
+// True: a process of this node that is starting and has no cluster-wide name
+// yet; its claim may be on its way back from the store.
+bool AwaitsItsName(const Runtime& runtime, const Pid& pid);
 
 // UNAVAILABLE RESTARTING, NOT_EXECUTED, with the delay after which to retry.
 Error Restarting(const NameEntry& entry);

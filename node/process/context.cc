@@ -255,11 +255,10 @@ void Context::SendExit(const Pid& to, const ExitReason& reason) {
   runtime().SendExit(pid(), to, reason);
 }
 
-Pending<absl::Status> Context::Sleep(absl::Duration d) {
-  auto arrival = std::make_shared<internal::Arrival<absl::Status>>();
-  runtime().scheduler().At(Now() + d,
-                           [arrival] { arrival->Set(absl::OkStatus()); });
-  return Pending<absl::Status>(std::move(arrival));
+Pending<Elapsed> Context::Sleep(absl::Duration d) {
+  auto arrival = std::make_shared<internal::Arrival<Elapsed>>();
+  runtime().scheduler().At(Now() + d, [arrival] { arrival->Set(Elapsed()); });
+  return Pending<Elapsed>(std::move(arrival));
 }
 
 void Context::RunBlocking(absl::AnyInvocable<void()> work) {

@@ -59,6 +59,12 @@ class From {
   Epoch epoch_;
 };
 
+// What `co_await self.Sleep(d)` gives: nothing that anybody must look at.
+class Elapsed {
+ public:
+  Elapsed() {}
+};
+
 // LIFETIME: as its process. THREADS: only in callbacks of its own process,
 // including a coroutine after co_await.
 class Context final : public Caller {
@@ -130,7 +136,7 @@ class Context final : public Caller {
 
   // -- Waiting (only in coroutines) ----------------------------------------
   // co_await self.Sleep(d): the process waits, no thread does.
-  Pending<absl::Status> Sleep(absl::Duration d);
+  Pending<Elapsed> Sleep(absl::Duration d);
   // co_await self.Blocking<T>(f): runs f on the blocking pool. What f throws
   // comes out of the co_await.
   template <typename T>

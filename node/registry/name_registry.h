@@ -23,6 +23,8 @@ struct NameEntry {
   // Greater than that of every earlier owner (guarantees G2).
   Epoch epoch;
   std::string type;
+  // Full name of the type's gRPC service; empty if unknown.
+  std::string service;
   // Not empty: this supervisor keeps the name alive, so that a dead process
   // means "restarting", not "gone".
   std::string supervisor;

@@ -99,6 +99,9 @@ class GenericCall final : public grpc::ServerGenericBidiReactor {
         return Fail(Refuse("BAD_REQUEST", "the client sent no message"));
       }
       has_request_ = true;
+      if (request_.Length() > message_bytes_max_) {
+        return Fail(RequestTooLarge(request_.Length(), message_bytes_max_));
+      }
       StartRead(&extra_);
       return;
     }

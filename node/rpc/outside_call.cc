@@ -166,6 +166,13 @@ absl::Status ReplyTooLarge(size_t bytes, size_t bytes_max) {
       .Executed();
 }
 
+absl::Status RequestTooLarge(size_t bytes, size_t bytes_max) {
+  return Error(absl::StatusCode::kResourceExhausted, "REQUEST_TOO_LARGE",
+               absl::StrCat("the request has ", bytes, " bytes, the limit is ",
+                            bytes_max, ": send it in parts"))
+      .NotExecuted();
+}
+
 void OutsideCall::Start(
     BackendCell* cell, absl::Duration timeout,
     absl::AnyInvocable<void(CallResult)> done,

@@ -68,6 +68,8 @@ absl::StatusOr<std::string> NormalizeMethodPath(absl::string_view path);
 
 // RESOURCE_EXHAUSTED REPLY_TOO_LARGE, EXECUTED.
 absl::Status ReplyTooLarge(size_t bytes, size_t bytes_max);
+// RESOURCE_EXHAUSTED REQUEST_TOO_LARGE, NOT_EXECUTED.
+absl::Status RequestTooLarge(size_t bytes, size_t bytes_max);
 
 // Owns the claim on the answer to one gRPC request, for the reactor that
 // serves it. LIFETIME: until its `done` has been called, or for ever if Start

@@ -61,7 +61,11 @@ absl::StatusOr<ServerRef> ReadServer(const core::v1::ServerRef& server) {
 // Both kinds have server, method and request.
 template <typename Message>
 absl::StatusOr<Request> ReadRequest(const grpc::CallbackServerContext& context,
-                                    const grpc::ByteBuffer& bytes) {
+                                    const grpc::ByteBuffer& bytes,
+                                    size_t bytes_max) {
+  if (bytes.Length() > bytes_max) {
+    return RequestTooLarge(bytes.Length(), bytes_max);
+  }
   Message message;
   if (!ParseBounded(bytes, &message)) {
     return Refuse(
@@ -153,6 +157,7 @@ process::v1::WhereIsResponse ToResponse(const NameEntry& entry) {
   *response.mutable_pid() = entry.pid.ToProto();
   *response.mutable_epoch() = entry.epoch.ToProto();
   response.set_type(entry.type);
+  response.set_service(entry.service);
   return response;
 }
 
@@ -162,8 +167,8 @@ grpc::ServerUnaryReactor* ProcessService::Call(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
   auto* const call = new UnaryCall(response, message_bytes_max_, EncodeCall);
-  absl::StatusOr<Request> r =
-      ReadRequest<process::v1::CallRequest>(*context, *request);
+  absl::StatusOr<Request> r = ReadRequest<process::v1::CallRequest>(
+      *context, *request, message_bytes_max_);
   if (!r.ok()) {
     call->Fail(r.status());
     return call;
@@ -181,8 +186,8 @@ grpc::ServerUnaryReactor* ProcessService::Cast(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
   auto* const call = new UnaryCall(response, message_bytes_max_, EncodeCast);
-  absl::StatusOr<Request> r =
-      ReadRequest<process::v1::CastRequest>(*context, *request);
+  absl::StatusOr<Request> r = ReadRequest<process::v1::CastRequest>(
+      *context, *request, message_bytes_max_);
   if (!r.ok()) {
     call->Fail(r.status());
     return call;

@@ -103,7 +103,8 @@ void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
-    RpcServerOptions options, std::vector<grpc::Service*> extra) {
+    RpcServerOptions options, std::vector<grpc::Service*> extra,
+    std::function<void(grpc::ServerBuilder*)> extend) {
   if (options.message_bytes_max == 0 ||
       options.message_bytes_max > kMessageBytesCap || options.streams_max < 1) {
     return Error(absl::StatusCode::kInvalidArgument, "BAD_OPTION",
@@ -116,7 +117,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   if (!address.ok()) return address.status();
   std::unique_ptr<RpcServer> server(
       new RpcServer(*std::move(address), options.message_bytes_max));
-  absl::Status status = server->Listen(options, extra);
+  absl::Status status = server->Listen(options, extra, extend);
   if (!status.ok()) return status;
   return server;
 }
@@ -129,8 +130,9 @@ RpcServer::RpcServer(LoopbackAddress address, size_t message_bytes_max)
 
 RpcServer::~RpcServer() { Shutdown(absl::ZeroDuration()); }
 
-absl::Status RpcServer::Listen(const RpcServerOptions& options,
-                               const std::vector<grpc::Service*>& extra) {
+absl::Status RpcServer::Listen(
+    const RpcServerOptions& options, const std::vector<grpc::Service*>& extra,
+    const std::function<void(grpc::ServerBuilder*)>& extend) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
@@ -143,6 +145,10 @@ absl::Status RpcServer::Listen(const RpcServerOptions& options,
     builder.RegisterService(service);
   }
   for (grpc::Service* const service : extra) builder.RegisterService(service);
+  if (extend != nullptr) {
+    builder.SetMaxSendMessageSize(-1);  // The services check their own.
+    extend(&builder);
+  }
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) return CannotListen(address_);
   address_.port = static_cast<uint16_t>(port);

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/impl/service_type.h"
 #include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
 #include "node/base/mutex.h"
 #include "node/rpc/address.h"
 #include "node/rpc/backend.h"
@@ -43,12 +45,16 @@ struct RpcServerOptions {
 class RpcServer {
  public:
   // `extra` are further services; they outlive the server and look after
-  // their own readiness. Sets gRPC's process-wide default for health on.
+  // their own readiness. `extend` may add what needs the builder itself, for
+  // example the peer transport with its larger messages; the limit above is
+  // kept by the services of this server all the same. Sets gRPC's process-wide
+  // default for health on.
   //   INVALID_ARGUMENT BAD_ADDRESS, NOT_LOOPBACK, BAD_OPTION
   //   FAILED_PRECONDITION ADDRESS_IN_USE   another process listens there
   //   FAILED_PRECONDITION CANNOT_LISTEN    the system refuses, and says why
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(
-      RpcServerOptions options, std::vector<grpc::Service*> extra);
+      RpcServerOptions options, std::vector<grpc::Service*> extra,
+      std::function<void(grpc::ServerBuilder*)> extend = nullptr);
   // Shuts down at once if nobody has.
   ~RpcServer();
   RpcServer(const RpcServer&) = delete;
@@ -72,7 +78,8 @@ class RpcServer {
   RpcServer(LoopbackAddress address, size_t message_bytes_max);
 
   absl::Status Listen(const RpcServerOptions& options,
-                      const std::vector<grpc::Service*>& extra);
+                      const std::vector<grpc::Service*>& extra,
+                      const std::function<void(grpc::ServerBuilder*)>& extend);
   void SetHealth(bool serving);
 
   // Constant after Start.

@@ -137,16 +137,18 @@ class SimStream final : public Stream,
   void Written() {
     After(absl::ZeroDuration(), [](SimStream* self) {
       self->writing_ = false;
-      if (!self->closed_) self->handler_->OnWritten();
+      if (!self->closed_ && self->handler_ != nullptr) {
+        self->handler_->OnWritten();
+      }
     });
   }
 
-  // The oldest event of the inbox is here.
-  void Arrive() {
-    if (inbox_.empty()) return;
+  // The oldest event of the inbox is here. False: nothing passes now.
+  bool Arrive() {
+    if (inbox_.empty()) return false;
     if (network_->IsCut(local_, remote_)) {
       ++held_;
-      return;
+      return false;
     }
     Event event = std::move(inbox_.front());
     inbox_.pop_front();
@@ -165,6 +167,7 @@ class SimStream final : public Stream,
         if (!closed_) End(std::move(event.status));
         break;
     }
+    return !over_;
   }
 
   void ArriveAll() {
@@ -172,7 +175,10 @@ class SimStream final : public Stream,
       held_ = inbox_.size();
       return;
     }
-    while (!over_ && !inbox_.empty()) Arrive();
+    while (Arrive()) {
+    }
+    // Cut by a handler on the way.
+    if (held_ > 0) held_ = inbox_.size();
   }
 
   void Accept() {
@@ -279,6 +285,12 @@ std::shared_ptr<SimStream> SimNetwork::Dial(
     std::shared_ptr<StreamHandler> handler) {
   const auto dialed =
       std::make_shared<SimStream>(this, from, ++last_stream_, to, true);
+  const auto self = transports_.find(from->address());
+  if (self == transports_.end() || self->second != from) {
+    // The dialing process is dead and hears nothing more.
+    dialed->Forget();
+    return dialed;
+  }
   dialed->set_handler(std::move(handler));
   streams_.emplace(last_stream_, dialed);
   dialed->After(options_.connect_limit, [](SimStream* self) {

@@ -47,19 +47,18 @@ constexpr char kTree[] = R"pb(
   supervisors { id: "old" failed: "4 restarts in 5s" }
 )pb";
 
+// clang-format off
+constexpr char kTreeTable[] =
+R"(SUPERVISOR/CHILD  STATE    NODE  TYPE         NAME        PID                                    DETAIL
+my_app            running  a     one_for_one  -           -                                      at most 3 restarts in 5s
+  counter         running  a     counter      counter     a~0000000000000001.0000000000000012~7  -
+  cache           pending  -     cache        shop/cache  -                                      no node has the type "cache"
+old               failed   -     -            -           -                                      4 restarts in 5s
+)";
+// clang-format on
+
 TEST(FormatTest, TreeTable) {
-  EXPECT_EQ(
-      TreeTable(Proto<admin::v1::GetTreeResponse>(kTree)),
-      "SUPERVISOR/CHILD  STATE    NODE  TYPE         NAME        PID           "
-      "                          DETAIL\n"
-      "my_app            running  a     one_for_one  -           -             "
-      "                          at most 3 restarts in 5s\n"
-      "  counter         running  a     counter      counter     "
-      "a~0000000000000001.0000000000000012~7  -\n"
-      "  cache           pending  -     cache        shop/cache  -             "
-      "                          no node has the type \"cache\"\n"
-      "old               failed   -     -            -           -             "
-      "                          4 restarts in 5s\n");
+  EXPECT_EQ(TreeTable(Proto<admin::v1::GetTreeResponse>(kTree)), kTreeTable);
 }
 
 TEST(FormatTest, TreeJson) {
@@ -318,7 +317,7 @@ TEST(FormatTest, ApplyTable) {
 
 TEST(FormatTest, NoCellBreaksTheTable) {
   EXPECT_EQ(Table({{"A", "B"}, {"x\n\x1b[31m", "\xC3\xA9"}, {"", "\xC3\xA9y"}}),
-            "A       B\nx  [31m  \xC3\xA9\n-       \xC3\xA9y\n");
+            "A        B\nx  [31m  \xC3\xA9\n-        \xC3\xA9y\n");
 }
 
 }  // namespace

@@ -109,6 +109,7 @@ TEST_F(NodeRouterTest, NamesAreCalledWhereTheyAre) {
   a_.Cast("x", "note");
   a_.runtime.Send("x", Info(core::v1::Epoch()));
   world_.RunReady();
+  ASSERT_TRUE(result->has_value());
   EXPECT_EQ((*result)->reply.ToBytes(), "hi") << (*result)->status;
   EXPECT_EQ((*result)->epoch, (Epoch{1, 50}));
   EXPECT_THAT(b_.seen.casts, ElementsAre("note"));
@@ -120,6 +121,7 @@ TEST_F(NodeRouterTest, AnUnknownNameIsLookedUpInTheStore) {
   names_.store.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 50}));
   auto result = a_.Call("x", "Echo", "hi");
   world_.RunReady();
+  ASSERT_TRUE(result->has_value());
   EXPECT_EQ((*result)->reply.ToBytes(), "hi") << (*result)->status;
   EXPECT_EQ(names_.resolves, 1u);
 }
@@ -155,6 +157,7 @@ TEST_F(NodeRouterTest, AMovedNameIsFollowed) {
   auto result = a_.Call("x", "Echo", "hi");
   auto cast = a_.CastAndWait("x", "note");
   world_.RunReady();
+  ASSERT_TRUE(result->has_value());
   EXPECT_EQ((*result)->reply.ToBytes(), "hi") << (*result)->status;
   EXPECT_EQ((*result)->epoch, (Epoch{1, 60}));
   EXPECT_EQ(b_.seen.calls, 0u);
@@ -169,6 +172,7 @@ TEST_F(NodeRouterTest, ANameThatTheNodeDoesNotServeIsFollowed) {
   names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
   auto result = a_.Call("x", "Echo", "hi");
   world_.RunReady();
+  ASSERT_TRUE(result->has_value());
   EXPECT_EQ((*result)->reply.ToBytes(), "hi") << (*result)->status;
 }
 
@@ -181,6 +185,7 @@ TEST_F(NodeRouterTest, ANameThatMovesHereIsServedHere) {
   names_.store.Put(Entry("x", a_.StartGlobal("x", {1, 60}), {1, 60}));
   names_.Release();
   world_.RunReady();
+  ASSERT_TRUE(result->has_value());
   EXPECT_EQ((*result)->reply.ToBytes(), "hi") << (*result)->status;
   EXPECT_EQ(a_.seen.calls, 1u);
 }
@@ -237,6 +242,7 @@ TEST_F(NodeRouterTest, AHeldProcessTakesMessagesUnderAnyEpoch) {
   EXPECT_FALSE(result->has_value());
   b_.runtime.Release(pid, {1, 50});
   world_.RunReady();
+  ASSERT_TRUE(result->has_value());
   EXPECT_EQ((*result)->reply.ToBytes(), "hi") << (*result)->status;
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "muster/peer/v1/peer.pb.h"
@@ -75,6 +76,7 @@ class TestTransport final : public Transport {
  public:
   TestTransport(TestNet* net, Scheduler* lane, std::string name)
       : net_(net), lane_(lane), name_(std::move(name)) {}
+  ~TestTransport() override;
   void Serve(StreamAcceptor acceptor) override {
     acceptor_ = std::move(acceptor);
   }
@@ -93,7 +95,12 @@ class TestNet {
   void Register(TestTransport* transport) {
     transports_[transport->name_] = transport;
   }
-  void Unregister(const std::string& name) { transports_.erase(name); }
+  void Unregister(const TestTransport* transport) {
+    const auto found = transports_.find(transport->name_);
+    if (found != transports_.end() && found->second == transport) {
+      transports_.erase(found);
+    }
+  }
   // Breaks every stream.
   void CutAll() {
     for (const auto& weak : streams_) {
@@ -103,7 +110,7 @@ class TestNet {
     }
   }
   size_t OpenStreams() const {
-    size_t open = 0;
+    size_t open = 0;  // Ends.
     for (const auto& weak : streams_) {
       auto stream = weak.lock();
       if (stream != nullptr && !stream->ended_) ++open;
@@ -132,11 +139,21 @@ inline void TestStream::Write(std::string message) {
   }
 }
 
+inline TestTransport::~TestTransport() {
+  net_->Unregister(this);
+  // A killed lane drops OnClosed; streams and their handlers hold each other.
+  for (const auto& weak : net_->streams_) {
+    auto stream = weak.lock();
+    if (stream != nullptr && stream->from_ == name_) stream->handler_ = nullptr;
+  }
+}
+
 inline std::shared_ptr<Stream> TestTransport::Dial(
     std::string address, std::shared_ptr<StreamHandler> handler) {
   ++net_->dials_;
   auto near = std::make_shared<TestStream>(net_, lane_, name_, address);
   near->handler_ = std::move(handler);
+  net_->streams_.push_back(near);
   const auto found = net_->transports_.find(address);
   if (found == net_->transports_.end() ||
       net_->unreachable_.contains(address) || !found->second->acceptor_) {
@@ -147,7 +164,6 @@ inline std::shared_ptr<Stream> TestTransport::Dial(
   auto far = std::make_shared<TestStream>(net_, there->lane_, address, name_);
   near->other_ = far;
   far->other_ = near;
-  net_->streams_.push_back(near);
   net_->streams_.push_back(far);
   // Both ends must live while either does.
   there->lane_->Post(
@@ -219,10 +235,20 @@ struct TestNode {
   TestNode(SimWorld* w, TestNet* n, TestDirectory* directory,
            const std::string& name, Epoch epoch,
            PeerOptions options = PeerOptions())
+      : TestNode(w, directory, name, epoch, std::move(options),
+                 [&](Scheduler* lane) {
+                   auto transport =
+                       std::make_unique<TestTransport>(n, lane, name);
+                   n->Register(transport.get());
+                   return transport;
+                 }) {}
+  // On a transport of the caller's choice.
+  TestNode(SimWorld* w, TestDirectory* directory, const std::string& name,
+           Epoch epoch, PeerOptions options,
+           absl::FunctionRef<std::unique_ptr<Transport>(Scheduler*)> make)
       : world(w),
-        net(n),
         lane(&w->AddLane(name)),
-        transport(n, lane, name),
+        transport(make(lane)),
         runtime(
             [&] {
               RuntimeOptions runtime_options;
@@ -233,16 +259,15 @@ struct TestNode {
             }(),
             lane, &w->random(), &logger, &fence) {
     if (options.cluster_id.empty()) options.cluster_id = "c";
-    peers = std::make_unique<Peers>(std::move(options), &runtime, &transport,
-                                    directory, &names);
+    peers = std::make_unique<Peers>(std::move(options), &runtime,
+                                    transport.get(), directory, &names);
     router = std::make_unique<NodeRouter>(&runtime, &names, peers.get());
     runtime.set_router(router.get());
-    n->Register(&transport);
     directory->nodes_[name] = PeerAddress{name, epoch};
   }
   ~TestNode() {
-    net->Unregister(transport.name_);
     peers.reset();
+    transport.reset();
     world->KillLane(*lane);
   }
 
@@ -283,13 +308,12 @@ struct TestNode {
   }
 
   SimWorld* const world;
-  TestNet* const net;
   Scheduler* const lane;
   Seen seen;
   Fence fence;
   NullLogger logger;
   FakeNameRegistry names;
-  TestTransport transport;
+  std::unique_ptr<Transport> transport;
   Runtime runtime;
   std::unique_ptr<Peers> peers;
   std::unique_ptr<NodeRouter> router;
