@@ -66,7 +66,8 @@ bazel/setup.sh </dev/null
 bazel=/usr/bin/bazel
 [[ -x $bazel ]] || bazel=bazel
 "$bazel" build //:muster </dev/null
-muster=$PWD/bazel-bin/muster
+# bazel-bin may be pointed elsewhere by another build meanwhile.
+muster=$("$bazel" info bazel-bin 2>/dev/null </dev/null)/muster
 
 step 'Start etcd, which the nodes agree through'
 etcd_port=$(free_port)
@@ -80,6 +81,12 @@ etcd --name demo --data-dir "$work/etcd" \
   >"$work/etcd.log" 2>&1 </dev/null &
 pids[etcd]=$!
 store=etcd://127.0.0.1:$etcd_port
+deadline=$(($(now_ms) + 30000))
+until (: <"/dev/tcp/127.0.0.1/$etcd_port") 2>/dev/null; do
+  kill -0 "${pids[etcd]}" 2>/dev/null || fail 'etcd has ended'
+  (($(now_ms) < deadline)) || fail 'etcd does not answer'
+  sleep 0.1
+done
 echo "etcd answers on 127.0.0.1:$etcd_port"
 
 step 'Start three nodes: a, b and c'

@@ -1,7 +1,8 @@
 // Muster: a cluster of GenServers. The one header that a user includes.
 //
 //   int main(int argc, char** argv) {
-//     return muster::Main(argc, argv, {muster::ServerType<Counter>("counter")});
+//     return muster::Main(argc, argv,
+//     {muster::ServerType<Counter>("counter")});
 //   }
 #ifndef MUSTER_CLUSTER_MUSTER_H_
 #define MUSTER_CLUSTER_MUSTER_H_

@@ -21,13 +21,13 @@ absl::Status CheckTypes(const std::vector<ServerTypeInfo>& types,
   for (const ServerTypeInfo& type : types) {
     if (type.name.empty() || type.service == nullptr) {
       return Error(absl::StatusCode::kInvalidArgument, "BAD_TYPE",
-                   absl::StrCat("the server type '", LogSafe(type.name),
-                                "' needs a name and a service"));
+                   absl::StrCat("the server type ", LogSafe(type.name),
+                                " needs a name and a service"));
     }
     if (!by_name->emplace(type.name, type).second) {
-      return Error(absl::StatusCode::kInvalidArgument, "BAD_TYPE",
-                   absl::StrCat("two server types are called '",
-                                LogSafe(type.name), "'"));
+      return Error(
+          absl::StatusCode::kInvalidArgument, "BAD_TYPE",
+          absl::StrCat("two server types are called ", LogSafe(type.name)));
     }
   }
   return absl::OkStatus();
@@ -128,6 +128,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   router_ = std::make_unique<NodeRouter>(runtime_.get(), registry_.get(),
                                          peers_.get());
   runtime_->set_router(router_.get());
+  runtime_->set_names(registry_.get());
   descriptors_ = std::make_unique<DescriptorCache>(membership_.get(),
                                                    runtime_.get(), types_);
   ClusterEnv env;

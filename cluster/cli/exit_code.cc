@@ -1,6 +1,7 @@
 #include "cluster/cli/exit_code.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
@@ -15,20 +16,15 @@ struct Cure {
   absl::string_view text;
 };
 
+// Only for reasons whose messages do not name the cure themselves.
 constexpr Cure kCures[] = {
-    {"ADDRESS_IN_USE",
-     "give another --listen, or stop what listens on that port"},
     {"FROZEN",
      "the node cannot reach its store: look at the store, then retry"},
     {"MAILBOX_FULL", "the server is behind: retry in a moment"},
-    {"NODE_EXISTS", "give another --name, or stop the node of that name"},
     {"NODE_UNREACHABLE",
      "is it running? start one with `muster dev`, or give --endpoint"},
-    {"NOPROC", "`muster name list` shows the names there are"},
     {"RESTARTING", "`muster wait NAME --for running` waits for it"},
     {"STARTING", "the node is still joining: retry in a moment"},
-    {"STORE_UNREACHABLE", "is etcd running at the address in --store?"},
-    {"UNKNOWN_TYPE", "`muster node list` shows the types that nodes have"},
     {"USAGE",
      "`muster --help` and `muster <command> --help` show what there is"},
 };
@@ -37,6 +33,8 @@ absl::string_view CureOf(const absl::Status& status) {
   if (OutcomeOf(status) == Outcome::kUnknown) {
     return "it may have run all the same: read the state before you repeat it";
   }
+  // A message that names a command has its cure in it.
+  if (absl::StrContains(status.message(), "`muster ")) return "";
   const std::string reason = ReasonOf(status);
   for (const Cure& cure : kCures) {
     if (cure.reason == reason) return cure.text;

@@ -14,6 +14,7 @@
 #include "muster/options/v1/options.pb.h"
 #include "nlohmann/json.hpp"
 #include "node/types/names.h"
+#include "node/types/pid.h"
 #include "node/types/status.h"
 #include "node/types/utf8.h"
 
@@ -63,6 +64,35 @@ std::vector<std::string> MethodNames(const ServiceDescriptor& service) {
     names.push_back(service.method(i)->name());
   }
   return names;
+}
+
+// `; did you mean "x"? <what> a, b`, or `; <what> a, b`.
+std::string AndThereAre(absl::string_view word,
+                        const std::vector<std::string>& known,
+                        absl::string_view what) {
+  const std::string near = DidYouMean(word, known);
+  return absl::StrCat(near.empty() ? ";" : near, " ", what,
+                      absl::StrJoin(known, ", "));
+}
+
+// Full name of the service of a process, if it has a cluster-wide name by
+// which to find it; else "".
+std::string ServiceOfPid(NodeClient& client, const std::string& text,
+                         const TimeLeft& left) {
+  const absl::StatusOr<Pid> pid = Pid::Parse(text);
+  if (!pid.ok()) return "";
+  admin::v1::ListProcessesRequest request;
+  request.set_node(pid->node);
+  const auto processes = client.ListProcesses(request, left());
+  if (!processes.ok()) return "";
+  for (const cluster::v1::Process& process : processes->processes()) {
+    if (!process.global() || Pid::FromProto(process.pid()) != *pid) continue;
+    process::v1::WhereIsRequest where;
+    where.set_name(process.name());
+    const auto found = client.WhereIs(where, left());
+    return found.ok() ? found->service() : "";
+  }
+  return "";
 }
 
 // --- Does the JSON fit? ------------------------------------------------------
@@ -134,10 +164,11 @@ absl::Status CheckFields(const json& value, const Descriptor& message,
     const std::string below = path.empty() ? key : absl::StrCat(path, ".", key);
     if (field == nullptr) {
       return BadJson(absl::StrCat(
-          "unknown field ", LogSafe(below), DidYouMean(key, known), " ",
-          message.full_name(),
-          known.empty() ? " has no fields"
-                        : absl::StrCat(" has: ", absl::StrJoin(known, ", "))));
+          "unknown field ", LogSafe(below),
+          known.empty()
+              ? absl::StrCat("; ", message.full_name(), " has no fields")
+              : AndThereAre(key, known,
+                            absl::StrCat(message.full_name(), " has: "))));
     }
     absl::Status status = CheckField(item, *field, below, depth);
     if (!status.ok()) return status;
@@ -180,6 +211,10 @@ absl::StatusOr<std::unique_ptr<Method>> Method::Find(NodeClient& client,
       return UnknownMethod(absl::StrCat(target, " is a ", where->service(),
                                         ", not a ", LogSafe(service)));
     }
+  }
+  if (is_pid && service.empty()) {
+    std::string known = ServiceOfPid(client, target, left);
+    if (!known.empty()) services = {std::move(known)};
   }
   if (services.empty()) {
     const absl::StatusOr<std::vector<std::string>> all =
@@ -229,8 +264,7 @@ absl::Status Method::FindIn(NodeClient& client,
   }
   return UnknownMethod(absl::StrCat(
       where, services.size() == 1 ? " has no method " : " has a method ",
-      LogSafe(method), DidYouMean(method, known),
-      " There are: ", absl::StrJoin(known, ", ")));
+      LogSafe(method), AndThereAre(method, known, "there are: ")));
 }
 
 absl::StatusOr<const ServiceDescriptor*> Method::Load(
@@ -296,9 +330,15 @@ absl::StatusOr<std::string> Method::RequestFromJson(
   try {
     value = json::parse(text);
   } catch (const json::exception& e) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 9: ..."
+    absl::string_view what = e.what();
+    const size_t tag = what.find("] ");
+    if (absl::StartsWith(what, "[json.") && tag != what.npos) {
+      what.remove_prefix(tag + 2);
+    }
     return BadJson(
         absl::StrCat("this is not JSON: ",
-                     CutUtf8WithNote(ToValidUtf8(e.what()), kDetailBytesMax)));
+                     CutUtf8WithNote(ToValidUtf8(what), kDetailBytesMax)));
   }
   absl::Status fits = CheckFields(value, type, "", 1);
   if (!fits.ok()) return fits;

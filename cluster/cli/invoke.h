@@ -34,7 +34,8 @@ class Method {
  public:
   // Finds what `text` means for the server `target` (a name or a pid):
   // "Increment", "Counter/Increment" or "counter.v1.Counter/Increment". Asks
-  // where a name lives for its service, and for a pid looks at all services.
+  // where a name lives for its service; for a pid without a name looks at all
+  // services.
   // NOT_FOUND NOPROC and other errors of WhereIs; INVALID_ARGUMENT
   // UNKNOWN_METHOD with what there is; errors of `client`.
   static absl::StatusOr<std::unique_ptr<Method>> Find(NodeClient& client,

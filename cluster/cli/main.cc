@@ -1,8 +1,10 @@
 #include "cluster/cli/main.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <utility>
 
@@ -20,6 +22,18 @@ void ExitOnInterrupt() {
   std::signal(SIGINT, [](int) { _exit(kExitInterrupted); });
 }
 
+// Takes the places of closed standard streams, so that no socket gets one and
+// receives our output. Reading stdin and writing the others still fails.
+void FillStandardStreams() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) != -1) continue;
+    // The lowest free descriptor, which is `fd`.
+    if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+      _exit(kExitInternal);
+    }
+  }
+}
+
 }  // namespace
 
 int Main(int argc, char** argv, std::vector<ServerTypeInfo> types) {
@@ -28,6 +42,13 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types) {
 
 int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
          const MainOptions& options) {
+  // What gRPC would log comes back as a Status, and stderr is read by scripts.
+  // Whoever wants it sets GRPC_VERBOSITY.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  FillStandardStreams();
+  // gRPC would write to stderr beside our messages, which scripts parse. Who
+  // wants to see it sets the variable.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   const SystemClock clock;
   CliEnv env;
   env.in = &std::cin;

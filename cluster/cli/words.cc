@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "node/types/names.h"
@@ -99,7 +100,12 @@ std::string Nearest(absl::string_view word,
     best = distance;
     nearest = candidate;
   }
-  return nearest;
+  if (!nearest.empty() || lower.size() < 3) return nearest;
+  // The beginning of a longer word.
+  for (const std::string& candidate : candidates) {
+    if (absl::StartsWithIgnoreCase(candidate, lower)) return candidate;
+  }
+  return "";
 }
 
 std::string DidYouMean(absl::string_view word,

@@ -25,7 +25,8 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text);
 // "5s", "90s", "1500ms". Parts below a millisecond are dropped.
 std::string DurationText(absl::Duration d);
 
-// The candidate that is few keystrokes from `word`, or "".
+// The candidate that is few keystrokes from `word`, else one that begins with
+// it, or "".
 std::string Nearest(absl::string_view word,
                     const std::vector<std::string>& candidates);
 

@@ -21,6 +21,9 @@ constexpr absl::Duration kJoinRetry = absl::Milliseconds(200);
 constexpr absl::Duration kJoinPatience = absl::Seconds(10);
 // How often a waiting node looks whether the record in its way has moved.
 constexpr absl::Duration kOtherPoll = absl::Milliseconds(200);
+// As many new heartbeats prove that it lives: a dead node's last one or two may
+// still have been on their way to the store.
+constexpr int kOtherMoves = 3;
 // Only the lowest node ids watch heartbeats and reap (guarantees R5).
 constexpr size_t kReapers = 3;
 
@@ -227,6 +230,11 @@ void Membership::WaitForOther(int64_t node_revision,
     other_node_revision_ = node_revision;
     other_heartbeat_revision_ = heartbeat_revision;
     other_since_ = now;
+    other_moves_ = 0;
+  } else if (other_heartbeat_revision_ != heartbeat_revision &&
+             ++other_moves_ < kOtherMoves) {
+    other_heartbeat_revision_ = heartbeat_revision;
+    other_since_ = now;
   } else if (other_heartbeat_revision_ != heartbeat_revision) {
     JoinFailed(Error(absl::StatusCode::kAlreadyExists, "NODE_EXISTS",
                      absl::StrCat("a living node is called '", options_.node,
@@ -296,6 +304,8 @@ void Membership::Finished() {
     BeatAt(clock_->Boot() + profile_.heartbeat);
     strand_->At(clock_->Boot() + profile_.heartbeat,
                 Alive([this] { Sweep(); }));
+    strand_->At(clock_->Boot() + profile_.reap,
+                Alive([this] { WatchReapers(); }));
   }
 }
 
@@ -442,7 +452,7 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
 
 void Membership::UpdateReaper() {
   if (store_->embedded() || !active_) return;
-  bool reaper = false;
+  bool reaper = reapers_silent_;
   {
     MutexLock lock(&mu_);
     size_t rank = 0;
@@ -466,6 +476,37 @@ void Membership::UpdateReaper() {
       std::make_unique<Replica>(store_, strand_, clock_, random_, logger_,
                                 keys_.HeartbeatPrefix(), std::move(handler));
   heartbeats_->Start();
+}
+
+void Membership::WatchReapers() {
+  if (!active_) return;
+  store_->List(keys_.HeartbeatPrefix(), kTxnTimeout,
+               OnStrand<RangeResult>(&Membership::ReapersListed));
+}
+
+void Membership::ReapersListed(absl::StatusOr<RangeResult> result) {
+  if (!active_) return;
+  std::map<std::string, int64_t> beats;
+  if (result.ok()) {
+    for (const KeyValue& item : result->items) {
+      if (const auto parsed = keys_.Parse(item.key); parsed.ok()) {
+        beats[parsed->id] = item.mod_revision;
+      }
+    }
+  }
+  // Sorted, so the first ones are those that reap.
+  bool silent = !beats.empty();
+  size_t rank = 0;
+  for (const auto& [node, revision] : beats) {
+    if (rank++ == kReapers) break;
+    const auto before = seen_beats_.find(node);
+    silent = silent && node != options_.node && before != seen_beats_.end() &&
+             before->second == revision;
+  }
+  seen_beats_ = std::move(beats);
+  if (std::exchange(reapers_silent_, silent) != silent) UpdateReaper();
+  strand_->At(clock_->Boot() + profile_.reap,
+              Alive([this] { WatchReapers(); }));
 }
 
 void Membership::HeartbeatChanged(const std::string& key, const KeyValue* now) {

@@ -132,6 +132,10 @@ class Membership final : public PeerDirectory {
   void NodeChanged(const std::string& key, const KeyValue* now,
                    int64_t revision);
   void UpdateReaper();
+  // Nodes that do not reap look now and then whether those that should have
+  // died all at once.
+  void WatchReapers();
+  void ReapersListed(absl::StatusOr<RangeResult> result);
   void HeartbeatChanged(const std::string& key, const KeyValue* now);
   void Sweep();
   void Reap(const Silence::Overdue& overdue);
@@ -159,6 +163,7 @@ class Membership final : public PeerDirectory {
   BootTime other_since_;
   int64_t other_node_revision_ = 0;
   int64_t other_heartbeat_revision_ = 0;
+  int other_moves_ = 0;
   bool active_ = false;
   uint64_t sequence_ = 0;
   TimerId beat_timer_ = 0;
@@ -166,6 +171,10 @@ class Membership final : public PeerDirectory {
   std::unique_ptr<Replica> nodes_;
   std::unique_ptr<Replica> heartbeats_;  // Only while this node reaps.
   Silence silence_;
+  // Heartbeat revisions at the last look of WatchReapers.
+  std::map<std::string, int64_t> seen_beats_;
+  // All that should reap were silent between two looks: this node does.
+  bool reapers_silent_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   // Written once, by Join, before others may ask.
   int64_t own_revision_ = 0;

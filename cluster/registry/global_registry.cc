@@ -16,11 +16,13 @@ using Op = Compare::Op;
 constexpr uint32_t kSchema = 1;
 constexpr absl::Duration kTxnTimeout = absl::Seconds(1);
 constexpr int kTriesMax = 5;
+// How soon a name is freed again if the store did not answer.
+constexpr absl::Duration kFreeRetry = absl::Milliseconds(500);
 
 Error NoName(absl::string_view name) {
   return Error(absl::StatusCode::kNotFound, "NOPROC",
-               absl::StrCat("no process is registered as '", LogSafe(name),
-                            "': `muster name list` shows the names in use"))
+               absl::StrCat("no process is registered as ", LogSafe(name),
+                            ": `muster name list` shows the names in use"))
       .With("name", LogSafe(name))
       .NotExecuted();
 }
@@ -446,18 +448,28 @@ void GlobalRegistry::Register(
          const absl::Status named =
              runtime_->SetGlobalName(pid, name, claimed->epoch);
          if (!named.ok()) {  // It has ended meanwhile, or has a name.
-           Release(name, claimed->instance, [](absl::Status) {});
+           Free(name, claimed->instance);
            done(named);
            return;
          }
          runtime_->ObserveExit(
              pid, [this, alive, name,
                    instance = claimed->instance](const ExitReason&) {
-               if (alive.expired()) return;
-               Release(name, instance, [](absl::Status) {});
+               if (!alive.expired()) Free(name, instance);
              });
          done(claimed->epoch);
        });
+}
+
+void GlobalRegistry::Free(const std::string& name,
+                          const std::string& instance) {
+  std::weak_ptr<bool> alive = alive_;
+  Release(name, instance, [this, alive, name, instance](absl::Status status) {
+    if (alive.expired() || status.ok()) return;
+    strand_->At(clock_->Boot() + kFreeRetry, [this, alive, name, instance] {
+      if (!alive.expired()) Free(name, instance);
+    });
+  });
 }
 
 void GlobalRegistry::Unregister(absl::string_view name,
@@ -466,8 +478,8 @@ void GlobalRegistry::Unregister(absl::string_view name,
   if (!view.has_value() || view->record.owner() != membership_->node() ||
       !view->record.supervisor().empty()) {
     done(Error(absl::StatusCode::kNotFound, "NOPROC",
-               absl::StrCat("'", LogSafe(name),
-                            "' is not registered by a process of this node"))
+               absl::StrCat(LogSafe(name),
+                            " is not registered by a process of this node"))
              .NotExecuted());
     return;
   }

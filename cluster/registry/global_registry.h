@@ -107,6 +107,8 @@ class GlobalRegistry final : public NameRegistry {
   // is there.
   void Settle(std::shared_ptr<Attempt> attempt, absl::Status lost);
   void Succeed(std::shared_ptr<Attempt> attempt, int64_t revision);
+  // Releases the name of a process that has ended, however long it takes.
+  void Free(const std::string& name, const std::string& instance);
   // Adopts a record that was read or written outside of the watch.
   void Note(const KeyValue& item);
   NameEntry ToEntry(const NameRecordView& view) const;

@@ -135,8 +135,8 @@ void Admin::ListProcesses(const admin::v1::ListProcessesRequest& request,
   }
   if (nodes.empty()) {
     done(Error(absl::StatusCode::kNotFound, "NO_NODE",
-               absl::StrCat("no node is called '", LogSafe(request.node()),
-                            "': `muster node list` shows them"))
+               absl::StrCat("no node is called ", LogSafe(request.node()),
+                            ": `muster node list` shows them"))
              .NotExecuted());
     return;
   }
@@ -349,6 +349,32 @@ void Admin::Apply(const admin::v1::ApplyRequest& request,
   arrived("", "", DescriptorSet());
 }
 
+absl::Status Admin::CheckNames(const std::string& supervisor,
+                               const cluster::v1::ApplyRequest& request) const {
+  for (const store::v1::ChildSpec& spec : request.children()) {
+    const auto view = parts_.registry->Record(spec.name());
+    if (!view.has_value()) continue;
+    const store::v1::NameRecord& record = view->record;
+    if (record.supervisor() == supervisor ||
+        !parts_.registry->IsOwned(record)) {
+      continue;
+    }
+    const std::string holder =
+        record.supervisor().empty()
+            ? absl::StrCat("a process on node '", record.owner(), "'")
+            : absl::StrCat("child '", record.child(), "' of supervisor '",
+                           record.supervisor(), "'");
+    return Error(
+               absl::StatusCode::kAlreadyExists, "NAME_TAKEN",
+               absl::StrCat("the name '", spec.name(), "' is taken by ", holder,
+                            ": names are cluster-wide; give the child "
+                            "another `name`"))
+        .With("name", spec.name())
+        .NotExecuted();
+  }
+  return absl::OkStatus();
+}
+
 void Admin::Compile(std::shared_ptr<Applying> applying) {
   std::map<std::string, KnownType> types;
   absl::Status failed;
@@ -362,6 +388,13 @@ void Admin::Compile(std::shared_ptr<Applying> applying) {
   if (!compiled.ok()) {
     // A type may be unknown only because its node did not answer.
     applying->done(failed.ok() ? compiled.status() : failed);
+    return;
+  }
+  // The supervisor has the last word on names, but a new one that was only
+  // started to refuse would stay.
+  absl::Status free = CheckNames(applying->manifest.supervisor(), *compiled);
+  if (!free.ok()) {
+    applying->done(std::move(free));
     return;
   }
   applying->compiled = *std::move(compiled);

@@ -57,6 +57,9 @@ class Admin {
  private:
   struct Applying;
 
+  // ALREADY_EXISTS NAME_TAKEN if a name belongs to somebody else.
+  absl::Status CheckNames(const std::string& supervisor,
+                          const cluster::v1::ApplyRequest& request) const;
   void Compile(std::shared_ptr<Applying> applying);
   void Send(std::shared_ptr<Applying> applying);
 

@@ -39,8 +39,8 @@ absl::Status CheckId(absl::string_view path, absl::string_view id) {
                       c == '.' || c == '_' || c == '-');
   }
   if (valid) return absl::OkStatus();
-  return Bad(path, absl::StrCat("'", LogSafe(id),
-                                "' is no id: 1 to 63 of letters, digits, "
+  return Bad(path, absl::StrCat(LogSafe(id),
+                                " is no id: 1 to 63 of letters, digits, "
                                 "'.', '_' and '-'"));
 }
 
@@ -149,8 +149,8 @@ absl::StatusOr<cluster::v1::ApplyRequest> CompileManifest(
       }
       return Bad(
           absl::StrCat(path, ".type"),
-          absl::StrCat("no node has a server type '", LogSafe(child.type()),
-                       "'; there are: ", known.empty() ? "none" : known));
+          absl::StrCat("no node has a server type ", LogSafe(child.type()),
+                       "; there are: ", known.empty() ? "none" : known));
     }
     spec.set_type(child.type());
     absl::StatusOr<core::v1::Payload> options = CompileOptions(

@@ -116,19 +116,30 @@ void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
   if (at == children_.end() || at->second.pid != done.pid) return;
   Entry& entry = at->second;
   if (!done.result.ok()) {
-    // Init never ran; StartDone of the killed process finds no entry.
+    // Init never ran.
     const absl::Status status = done.result.status();
+    const std::string reason = ReasonOf(status);
     self.SendExit(done.pid, ExitReason::Kill());
-    std::vector<From> starters = std::move(entry.starters);
-    const bool stopping = !entry.stoppers.empty();
-    std::vector<From> stoppers = std::move(entry.stoppers);
-    children_.erase(at);
-    for (const From& from : starters) from.ReplyError(status);
-    if (stopping) {
+    std::vector<From> starters = std::exchange(entry.starters, {});
+    // A renewal that failed leaves the record as it was, and one without an
+    // answer may have made one: a stop must find the name to free it.
+    const bool holds =
+        reason != "ALREADY_STARTED" && reason != "FENCED" &&
+        (!entry.instance.empty() || OutcomeOf(status) == Outcome::kUnknown);
+    if (holds) {
+      entry.starting = false;
+      if (!entry.ended.has_value()) {
+        entry.ended = ExitReason::Custom(status.message());
+      }
+      if (!entry.stoppers.empty()) BeginRelease(done.key, entry, self);
+    } else {
+      std::vector<From> stoppers = std::move(entry.stoppers);
+      children_.erase(at);
       for (const From& from : stoppers) {
         from.Reply(cluster::v1::StopChildResponse());
       }
     }
+    for (const From& from : starters) from.ReplyError(status);
     return;
   }
   entry.instance = done.result->instance;
@@ -249,8 +260,14 @@ Reply<cluster::v1::StopChildResponse> Agent::StopChild(
 void Agent::BeginRelease(const Key& key, Entry& entry, Context& self) {
   Runtime* const runtime = env_.runtime;
   const Pid agent = self.pid();
+  // The record's own instance, since the answer to its claim may be lost.
+  const auto view = env_.registry->Record(entry.spec.name());
+  const bool ours = view.has_value() && view->record.owner() == self.node() &&
+                    env_.registry->IsOwned(view->record) &&
+                    view->record.supervisor() == key.first &&
+                    view->record.child() == key.second;
   env_.registry->Release(
-      entry.spec.name(), entry.instance,
+      entry.spec.name(), ours ? view->record.instance() : entry.instance,
       [runtime, agent, key, instance = entry.instance](absl::Status status) {
         runtime->SendLocal(agent,
                            Info(Released{key, instance, std::move(status)}));

@@ -101,11 +101,11 @@ class ClusterSupervisor::Writer
       --queue_.front().tries;
       txn = queue_.front().txn;
     }
-    store_->Commit(std::move(txn), kTxnTimeout,
-                   [self = shared_from_this()](
-                       absl::StatusOr<TxnResult> result) mutable {
-                     self->Written(std::move(result));
-                   });
+    store_->Commit(
+        std::move(txn), kTxnTimeout,
+        [self = shared_from_this()](absl::StatusOr<TxnResult> result) mutable {
+          self->Written(std::move(result));
+        });
   }
 
   void Written(absl::StatusOr<TxnResult> result) ABSL_LOCKS_EXCLUDED(mu_) {
@@ -155,14 +155,9 @@ Next ClusterSupervisor::HandleContinue(Info, Context& self) {
   const Keys& keys = env_.membership->keys();
   for (;;) {
     absl::StatusOr<RangeResult> children =
-        co_await self.Async<absl::StatusOr<RangeResult>>([&](auto done) {
-          env_.store->List(keys.ChildPrefix(id_), kListTimeout,
-                           std::move(done));
-        });
+        co_await List(keys.ChildPrefix(id_), self);
     absl::StatusOr<RangeResult> record =
-        co_await self.Async<absl::StatusOr<RangeResult>>([&](auto done) {
-          env_.store->List(keys.Supervisor(id_), kListTimeout, std::move(done));
-        });
+        co_await List(keys.Supervisor(id_), self);
     if (!children.ok() || !record.ok()) {
       self.LogWarning("cannot read the tree's records yet");
       static_cast<void>(co_await self.Sleep(absl::Milliseconds(200)));
@@ -332,10 +327,7 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
     }
   }
   const Keys& keys = env_.membership->keys();
-  absl::StatusOr<RangeResult> all =
-      co_await self.Async<absl::StatusOr<RangeResult>>([&](auto done) {
-        env_.store->List(keys.ChildPrefix(), kListTimeout, std::move(done));
-      });
+  absl::StatusOr<RangeResult> all = co_await List(keys.ChildPrefix(), self);
   if (!all.ok()) co_return all.status();
   const auto taken = [](const std::string& name, const std::string& by) {
     return Error(absl::StatusCode::kAlreadyExists, "NAME_TAKEN",
@@ -429,10 +421,7 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
     for (size_t i = from; i < std::min(from + kOpsMax, ops.size()); ++i) {
       txn.then.push_back(ops[i]);
     }
-    absl::StatusOr<TxnResult> result =
-        co_await self.Async<absl::StatusOr<TxnResult>>([&](auto done) {
-          writer_->Write(std::move(txn), 1, std::move(done));
-        });
+    absl::StatusOr<TxnResult> result = co_await Write(std::move(txn), self);
     if (!result.ok()) co_return result.status();
     if (!result->succeeded) {
       co_return Error(absl::StatusCode::kAborted, "FENCED",
@@ -725,8 +714,8 @@ void ClusterSupervisor::Stopped(StopDone& done, Context& self) {
   // Again a little later, unless its node dies first.
   self.LogWarning(absl::StrCat("child '", done.child,
                                "' did not stop: ", done.status.message()));
-  child->phase = child->record.has_ended() ? ChildPhase::kEnded
-                                           : ChildPhase::kRunning;
+  child->phase =
+      child->record.has_ended() ? ChildPhase::kEnded : ChildPhase::kRunning;
   Backoff(*child, self);
 }
 
@@ -809,6 +798,21 @@ Next ClusterSupervisor::HandleInfo(Info info, Context& self) {
   }
   Act(self);
   return NoReply();
+}
+
+// -- Store -------------------------------------------------------------------
+
+Pending<absl::StatusOr<RangeResult>> ClusterSupervisor::List(
+    std::string prefix, Context& self) const {
+  return self.Async<absl::StatusOr<RangeResult>>([&](auto done) {
+    env_.store->List(std::move(prefix), kListTimeout, std::move(done));
+  });
+}
+
+Pending<absl::StatusOr<TxnResult>> ClusterSupervisor::Write(
+    Txn txn, Context& self) const {
+  return self.Async<absl::StatusOr<TxnResult>>(
+      [&](auto done) { writer_->Write(std::move(txn), 1, std::move(done)); });
 }
 
 // -- Records -----------------------------------------------------------------

@@ -76,6 +76,9 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   // newer one.
   class Writer;
 
+  Pending<absl::StatusOr<RangeResult>> List(std::string prefix,
+                                            Context& self) const;
+  Pending<absl::StatusOr<TxnResult>> Write(Txn txn, Context& self) const;
   Child* Find(const std::string& id);
   // The node that owns the child's name under this supervisor and lives; empty
   // if there is none.

@@ -18,12 +18,12 @@ namespace muster::internal {
 }  // namespace muster::internal
 
 // MUSTER_CHECK(condition) or MUSTER_CHECK(condition, "why it must hold").
-#define MUSTER_CHECK(condition, ...)                                         \
-  do {                                                                       \
-    if (!(condition)) [[unlikely]] {                                         \
-      ::muster::internal::CheckFailed(__FILE__, __LINE__, #condition,        \
-                                      ::absl::string_view("" __VA_ARGS__));  \
-    }                                                                        \
+#define MUSTER_CHECK(condition, ...)                                        \
+  do {                                                                      \
+    if (!(condition)) [[unlikely]] {                                        \
+      ::muster::internal::CheckFailed(__FILE__, __LINE__, #condition,       \
+                                      ::absl::string_view("" __VA_ARGS__)); \
+    }                                                                       \
   } while (false)
 
 #endif  // MUSTER_NODE_BASE_CHECK_H_

@@ -59,8 +59,8 @@ class Transport {
   virtual void Serve(StreamAcceptor acceptor) = 0;
   // Opens a stream to the node at `address` (host:port). Returns at once; if
   // it cannot be reached within 2 s, OnClosed says UNAVAILABLE.
-  virtual std::shared_ptr<Stream> Dial(std::string address,
-                                       std::shared_ptr<StreamHandler> handler) = 0;
+  virtual std::shared_ptr<Stream> Dial(
+      std::string address, std::shared_ptr<StreamHandler> handler) = 0;
 };
 
 }  // namespace muster

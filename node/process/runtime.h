@@ -35,6 +35,7 @@
 
 namespace muster {
 
+class NameRegistry;
 class Process;
 
 struct RuntimeOptions {
@@ -97,6 +98,9 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
   // Once, before anything is sent.
   void set_router(Router* router) { router_ = router; }
+  // Cluster-wide names, for node/registry/names.h; null on a node without.
+  void set_names(NameRegistry* names) { names_ = names; }
+  NameRegistry* names() const { return names_; }
 
   // -- Starting and ending -------------------------------------------------
   // Starts a process. The pid is known at once; `started` learns how Init
@@ -218,6 +222,7 @@ class Runtime {
   Logger* const logger_;
   const Fence* const fence_;
   Router* router_ = nullptr;
+  NameRegistry* names_ = nullptr;
 
   mutable Mutex mu_;
   uint64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;

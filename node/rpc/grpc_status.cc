@@ -49,7 +49,8 @@ Error FromBare(absl::StatusCode code, const std::string& message) {
       return Error(absl::StatusCode::kAborted, "NOCONNECTION",
                    absl::StrCat("the connection broke: ", message));
     case absl::StatusCode::kDeadlineExceeded:
-      return Error(code, "TIMEOUT", message);
+      // gRPC's own words are the name of the code.
+      return Error(code, "TIMEOUT", "no answer within the deadline");
     default:
       return Error(code, "", message);
   }

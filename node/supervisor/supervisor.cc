@@ -148,7 +148,8 @@ Next Supervisor::HandleInfo(Info info, Context& self) {
     // (otp S21).
     self.LogError(absl::StrCat("child '", child.spec.id,
                                "' cannot start: ", pid.status().message()));
-    self.Send(self.pid(), Info(Retry{index}));
+    // Not self.Send(), which a closed fence would swallow.
+    self.runtime().Send(self.pid(), Info(Retry{index}));
   }
   co_return NoReply();
 }

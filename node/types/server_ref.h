@@ -34,7 +34,7 @@ class ServerRef {
   }
 
   Kind kind() const { return kind_; }
-  const Pid& pid() const { return pid_; }           // kPid
+  const Pid& pid() const { return pid_; }            // kPid
   const std::string& name() const { return name_; }  // kLocal, kGlobal
   const std::string& node() const { return node_; }  // kLocal
 

@@ -39,11 +39,11 @@ class SimCluster::NodeLogger final : public Logger {
         absl::StrCat(node_, " ", LevelName(level), " ", text));
     cluster_->world_.Trace(cluster_->log_.back());
     if (cluster_->options_.log_to_stderr) {
-      std::fprintf(stderr, "%12.6f %s\n",
-                   static_cast<double>(
-                       cluster_->world_.clock().Boot().nanoseconds()) *
-                       1e-9,
-                   cluster_->log_.back().c_str());
+      std::fprintf(
+          stderr, "%12.6f %s\n",
+          static_cast<double>(cluster_->world_.clock().Boot().nanoseconds()) *
+              1e-9,
+          cluster_->log_.back().c_str());
     }
   }
 
@@ -88,8 +88,7 @@ void SimCluster::StartNode(int index) {
   node.joined = false;
   node.paused = false;
   node.alive = std::make_shared<bool>(true);
-  node.lane =
-      &world_.AddLane(absl::StrCat(NodeName(index), ".", node.starts));
+  node.lane = &world_.AddLane(absl::StrCat(NodeName(index), ".", node.starts));
   node.logger = std::make_unique<NodeLogger>(this, NodeName(index));
   node.transport =
       std::make_unique<SimTransport>(&network_, node.lane, Address(index));

@@ -6,7 +6,6 @@ dying test leaves behind ends with it.
 """
 
 import collections
-import ctypes
 import json
 import os
 import random
@@ -30,12 +29,9 @@ CLIENTS = os.path.join(ROOT, "examples/clients/python")
 # Until something that must happen counts as not happening.
 PATIENCE = 40
 
-_libc = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent():
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+# Becomes the program, which ends with this test. No preexec_fn: it makes
+# subprocess fork for real, and gRPC's threads do not survive that.
+_ENDS_WITH_US = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"]
 
 
 def scratch(prefix):
@@ -74,9 +70,8 @@ class _Program:
         # Written from here, so that a second run appends.
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, env=environment,
-                preexec_fn=_die_with_parent)
+                _ENDS_WITH_US + arguments, stdin=subprocess.DEVNULL,
+                stdout=out, stderr=subprocess.STDOUT, env=environment)
 
     @property
     def pid(self):
@@ -160,8 +155,7 @@ def muster(*arguments, stdin="", seconds=60, environment=None):
     done = subprocess.run(
         [MUSTER] + list(arguments), input=stdin, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, timeout=seconds, text=True,
-        env=dict({"PATH": "/usr/bin:/bin"}, **(environment or {})),
-        preexec_fn=_die_with_parent)
+        env=dict({"PATH": "/usr/bin:/bin"}, **(environment or {})))
     return Result(done.returncode, done.stdout, done.stderr)
 
 

@@ -74,7 +74,21 @@ TEST_F(CliCallTest, APidIsCalledByMethodsOfAllServices) {
               "counter.v1.Counter/Get, counter.v1.Other/Get");
   ExpectError({"call", kPid, "Gte"}, 2,
               "no service of this node has a method \"Gte\"; did you mean "
-              "\"Get\"? There are: Increment, Get, Reset, Get");
+              "\"Get\"? there are: Increment, Get, Reset, Get");
+}
+
+TEST_F(CliCallTest, APidWithANameHasTheServiceOfTheName) {
+  admin::v1::ListProcessesResponse processes;
+  cluster::v1::Process* const process = processes.add_processes();
+  *process->mutable_pid() = node_.where->pid();
+  process->set_name("counter_a");
+  process->set_global(true);
+  node_.processes = processes;
+  const CliRun run = Run({"call", kPid, "Get"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(node_.processes_request.node(), "a");
+  EXPECT_EQ(node_.call_request.method(), "/counter.v1.Counter/Get");
+  EXPECT_EQ(node_.call_request.server().pid().number(), 7u);
 }
 
 TEST_F(CliCallTest, TheRequestMayComeFromStdin) {
@@ -86,7 +100,7 @@ TEST_F(CliCallTest, TheRequestMayComeFromStdin) {
 TEST_F(CliCallTest, UnknownMethodsAreUsageErrors) {
   ExpectError({"call", "counter_a", "Incremnt"}, 2,
               "counter.v1.Counter has no method \"Incremnt\"; did you mean "
-              "\"Increment\"? There are: Increment, Get, Reset");
+              "\"Increment\"? there are: Increment, Get, Reset");
   ExpectError({"call", "counter_a", "Other/Get"}, 2,
               "counter_a is a counter.v1.Counter, not a \"Other\"");
   ExpectError({"call", "counter_a", "no.such.Service/Get"}, 2,
@@ -107,7 +121,7 @@ TEST_F(CliCallTest, JsonThatDoesNotFitNamesTheField) {
       {"call", "counter_a", "Increment",
        R"({"nestedRequest": [{}, {"by": 1, "qqqqqq": 2}]})"},
       2,
-      "unknown field \"nestedRequest[1].qqqqqq\" counter.v1.IncrementRequest "
+      "unknown field \"nestedRequest[1].qqqqqq\"; counter.v1.IncrementRequest "
       "has: by, nested_request");
   ExpectError(
       {"call", "counter_a", "Increment", R"({"by": "two"})"}, 2,
@@ -121,7 +135,7 @@ TEST_F(CliCallTest, JsonThatDoesNotFitNamesTheField) {
               "field \"nested_request[0]\" is not a JSON object; "
               "counter.v1.IncrementRequest is written as {...}");
   ExpectError({"call", "counter_a", "Get", R"({"by": 2})"}, 2,
-              "unknown field \"by\" google.protobuf.Empty has no fields");
+              "unknown field \"by\"; google.protobuf.Empty has no fields");
   const CliRun run = Run({"call", "counter_a", "Increment", "{by: 2}"});
   EXPECT_EQ(run.code, 2);
   EXPECT_EQ(run.err.rfind("muster: this is not JSON: ", 0), 0u) << run.err;

@@ -501,7 +501,7 @@ TEST_F(CliTest, NodeStartRefusesWhatIsWrong) {
   EXPECT_EQ(Run({"node", "start", "--name", "a", "--cluster", ""}).code, 2);
 }
 
-TEST_F(CliTest, ErrorsOfANodeSayTheCure) {
+TEST_F(CliTest, ErrorsOfANodeAreReportedWithTheirExitCodes) {
   const struct {
     absl::Status status;
     int code;
@@ -510,21 +510,15 @@ TEST_F(CliTest, ErrorsOfANodeSayTheCure) {
       {Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
              "127.0.0.1:7001 is in use")
            .NotExecuted(),
-       4,
-       "muster: 127.0.0.1:7001 is in use\n"
-       "        give another --listen, or stop what listens on that port\n"},
+       4, "muster: 127.0.0.1:7001 is in use\n"},
       {Error(absl::StatusCode::kAlreadyExists, "NODE_EXISTS",
              "a node named a is alive")
            .NotExecuted(),
-       4,
-       "muster: a node named a is alive\n"
-       "        give another --name, or stop the node of that name\n"},
+       4, "muster: a node named a is alive\n"},
       {Error(absl::StatusCode::kUnavailable, "STORE_UNREACHABLE",
              "no etcd answers at 127.0.0.1:1")
            .NotExecuted(),
-       5,
-       "muster: no etcd answers at 127.0.0.1:1\n"
-       "        is etcd running at the address in --store?\n"},
+       5, "muster: no etcd answers at 127.0.0.1:1\n"},
       {Error(absl::StatusCode::kInvalidArgument, "BAD_STORE",
              "store \"redis://x\" is not known")
            .NotExecuted(),

@@ -52,10 +52,10 @@ TEST(ExitCodeTest, TheNumbersAreThoseOfTheManual) {
 TEST(ExitCodeTest, ErrorsAreOneLineAndPerhapsACure) {
   EXPECT_EQ(ErrorText(absl::InternalError("it broke")), "muster: it broke\n");
   EXPECT_EQ(ErrorText(absl::InternalError("")), "muster: INTERNAL\n");
-  EXPECT_EQ(ErrorText(Error(absl::StatusCode::kNotFound, "NOPROC",
-                            "no process is registered as \"x\"")),
-            "muster: no process is registered as \"x\"\n"
-            "        `muster name list` shows the names there are\n");
+  EXPECT_EQ(ErrorText(Error(absl::StatusCode::kUnavailable, "RESTARTING",
+                            "x is being restarted")),
+            "muster: x is being restarted\n"
+            "        `muster wait NAME --for running` waits for it\n");
   EXPECT_EQ(ErrorText(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
                             "no reply in 5s")
                           .Unknown()),

@@ -52,6 +52,7 @@ TEST(WordsTest, TheNearestWordIsSuggested) {
   EXPECT_EQ(Nearest("statsu", {"start", "status"}), "status");
   EXPECT_EQ(Nearest("LIST", {"list"}), "list");
   EXPECT_EQ(Nearest("quux", {"list", "whereis"}), "");
+  EXPECT_EQ(Nearest("Get", {"Increment", "GetValue"}), "GetValue");
   EXPECT_EQ(Nearest("", {"a"}), "");
   EXPECT_EQ(DidYouMean("lsit", {"list"}), "; did you mean \"list\"?");
   EXPECT_EQ(DidYouMean("quux", {"list"}), "");

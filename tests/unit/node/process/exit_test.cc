@@ -171,7 +171,9 @@ TEST_F(ExitTest, LinkWithAnyOther) {  // otp 1.3 row 7, P10
     SendExit(other, ExitReason::Kill());
     EXPECT_EQ(State(other), "killed");
     EXPECT_EQ(State(pid), trap ? "alive" : "killed");
-    if (trap) EXPECT_EQ(last_from_, other);
+    if (trap) {
+      EXPECT_EQ(last_from_, other);
+    }
   }
   EXPECT_THAT(seen_, ElementsAre("exit killed"));
 }

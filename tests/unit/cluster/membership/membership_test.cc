@@ -1,0 +1,424 @@
+#include "cluster/membership/membership.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "cluster/store/keys.h"
+#include "cluster/store/store.h"
+#include "gtest/gtest.h"
+#include "muster/store/v1/store.pb.h"
+#include "node/base/clock.h"
+#include "node/base/scheduler.h"
+#include "node/base/strand.h"
+#include "node/types/status.h"
+#include "tests/testkit/capture_logger.h"
+#include "tests/testkit/sim_store.h"
+#include "tests/testkit/sim_world.h"
+
+namespace muster {
+namespace {
+
+constexpr absl::Duration kLatency = absl::Milliseconds(5);
+
+// A store whose watches of heartbeats can be made deaf, as by guarantees E6.
+class DeafStore final : public Store {
+ public:
+  DeafStore(std::unique_ptr<SimStore> store, const bool* deaf)
+      : store_(std::move(store)), deaf_(deaf) {}
+  SimStore& client() { return *store_; }
+
+  void Commit(Txn txn, absl::Duration timeout, Done<TxnResult> done) override {
+    store_->Commit(std::move(txn), timeout, std::move(done));
+  }
+  void List(std::string prefix, absl::Duration timeout,
+            Done<RangeResult> done) override {
+    store_->List(std::move(prefix), timeout, std::move(done));
+  }
+  std::unique_ptr<Watch> Follow(std::string prefix, int64_t from,
+                                WatchHandler handler) override {
+    if (absl::StrContains(prefix, "/hb/")) {
+      handler.on_events = [deaf = deaf_,
+                           on_events = std::move(handler.on_events)](
+                              std::vector<WatchEvent> events) mutable {
+        if (!*deaf) on_events(std::move(events));
+      };
+    }
+    return store_->Follow(std::move(prefix), from, std::move(handler));
+  }
+  bool embedded() const override { return false; }
+  std::string ToString() const override { return "sim"; }
+
+ private:
+  const std::unique_ptr<SimStore> store_;
+  const bool* const deaf_;
+};
+
+class MembershipTest : public testing::Test {
+ protected:
+  struct Node {
+    std::string name;
+    Scheduler* lane = nullptr;
+    CaptureLogger log;
+    bool deaf = false;
+    std::unique_ptr<DeafStore> store;
+    std::unique_ptr<Strand> strand;
+    std::unique_ptr<Membership> membership;
+    std::optional<absl::StatusOr<Joined>> joined;
+    std::vector<std::pair<std::string, Epoch>> deaths;
+    int changes = 0;
+    int reaped = 0;
+
+    ~Node() {
+      strand->Close();
+      membership->StopWatching();
+      membership.reset();
+    }
+    BootTime Now() { return lane->clock().Boot(); }
+  };
+
+  MembershipTest()
+      : service_(world_.AddLane("store"), world_.random(), StoreOptions()) {}
+
+  static SimStoreOptions StoreOptions() {
+    SimStoreOptions options;
+    options.latency_min = kLatency;
+    options.latency_max = kLatency;
+    return options;
+  }
+
+  std::unique_ptr<Node> Make(const std::string& name,
+                             Profile profile = Profile()) {
+    auto node = std::make_unique<Node>();
+    node->name = name;
+    node->lane = &world_.AddLane(name);
+    node->store = std::make_unique<DeafStore>(service_.NewClient(*node->lane),
+                                              &node->deaf);
+    node->strand = std::make_unique<Strand>(node->lane);
+    MembershipOptions options;
+    options.cluster = "c";
+    options.node = name;
+    options.address = absl::StrCat(name, ":1");
+    options.profile = profile;
+    MembershipListener listener;
+    Node* const raw = node.get();
+    listener.on_change = [raw] { ++raw->changes; };
+    listener.on_death = [raw](const std::string& other, Epoch epoch) {
+      raw->deaths.emplace_back(other, epoch);
+    };
+    listener.on_reaped = [raw] { ++raw->reaped; };
+    node->membership = std::make_unique<Membership>(
+        std::move(options), node->store.get(), node->strand.get(),
+        &node->lane->clock(), &world_.random(), &node->log,
+        std::move(listener));
+    return node;
+  }
+  void StartJoin(Node& node) {
+    node.strand->Post([&node] {
+      node.membership->Join([&node](absl::StatusOr<Joined> joined) {
+        node.joined.emplace(std::move(joined));
+      });
+    });
+  }
+  std::unique_ptr<Node> Join(const std::string& name) {
+    auto node = Make(name);
+    StartJoin(*node);
+    world_.RunUntil([&] { return node->joined.has_value(); },
+                    absl::Seconds(30));
+    EXPECT_TRUE(node->joined.has_value() && node->joined->ok());
+    return node;
+  }
+  // Its OS process dies.
+  void Kill(std::unique_ptr<Node> node) {
+    world_.KillLane(*node->lane);
+    node.reset();
+  }
+
+  const KeyValue* Find(const std::string& key) {
+    found_ = service_.state().List(key);
+    for (const KeyValue& item : found_.items) {
+      if (item.key == key) return &item;
+    }
+    return nullptr;
+  }
+  bool IsThere(const std::string& node) {
+    return Find(keys_.Node(node)) != nullptr;
+  }
+  void Write(std::vector<StoreOp> ops) {
+    Scheduler& lane = world_.AddLane("operator");
+    auto client = service_.NewClient(lane);
+    bool done = false;
+    Txn txn;
+    txn.then = std::move(ops);
+    client->Commit(std::move(txn), absl::Seconds(1),
+                   [&](absl::StatusOr<TxnResult> r) { done = r.ok(); });
+    world_.RunUntil([&] { return done; }, absl::Seconds(1));
+    ASSERT_TRUE(done);
+  }
+
+  const Keys keys_{"c"};
+  SimWorld world_{1};
+  SimStoreService service_;
+  RangeResult found_;
+};
+
+TEST_F(MembershipTest, JoiningWritesTheRecordThatIsTheEpoch) {
+  auto a = Join("a");
+  const Joined& joined = **a->joined;
+  const KeyValue* const record = Find(keys_.Node("a"));
+  ASSERT_NE(record, nullptr);
+  EXPECT_EQ(joined.epoch,
+            (Epoch{1, static_cast<uint64_t>(record->create_revision)}));
+  EXPECT_EQ(joined.cluster_id.size(), 32u);
+  EXPECT_TRUE(a->membership->fence().Check(a->Now()));
+  EXPECT_EQ(a->membership->Find("a")->address, "a:1");
+  EXPECT_EQ(a->membership->Find("a")->epoch, joined.epoch);
+  EXPECT_TRUE(a->membership->IsCurrent("a", record->create_revision));
+  EXPECT_FALSE(a->membership->IsCurrent("a", record->create_revision + 1));
+}
+
+TEST_F(MembershipTest, WhoJoinsLaterTakesTheClustersProfileAndId) {
+  auto a = Join("a");
+  Profile other;
+  other.heartbeat = absl::Milliseconds(100);
+  auto b = Make("b", other);
+  StartJoin(*b);
+  world_.RunFor(absl::Seconds(1));
+  ASSERT_TRUE(b->joined.has_value() && b->joined->ok());
+  EXPECT_EQ((*b->joined)->profile.heartbeat, absl::Milliseconds(500));
+  EXPECT_EQ((*b->joined)->cluster_id, (*a->joined)->cluster_id);
+  ASSERT_EQ(a->membership->Members().size(), 2u);
+  EXPECT_EQ(a->membership->Members()[1].record.node(), "b");
+  EXPECT_GT(a->changes, 0);
+}
+
+TEST_F(MembershipTest, ASecondNodeOfALivingIdIsRefused) {
+  auto a = Join("a");
+  auto same = Make("a");
+  StartJoin(*same);
+  world_.RunUntil([&] { return same->joined.has_value(); }, absl::Seconds(10));
+  ASSERT_TRUE(same->joined.has_value());
+  EXPECT_EQ(same->joined->status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(ReasonOf(same->joined->status()), "NODE_EXISTS");
+  EXPECT_EQ(DetailOf(same->joined->status(), "node"), "a");
+  EXPECT_EQ(OutcomeOf(same->joined->status()), Outcome::kNotExecuted);
+  EXPECT_TRUE(a->membership->fence().Check(a->Now()));
+}
+
+TEST_F(MembershipTest, ADeadIdIsReapedAfterItsSilenceAndJoined) {
+  auto a = Join("a");
+  const Epoch before = (*a->joined)->epoch;
+  Kill(std::move(a));
+  auto again = Make("a");
+  StartJoin(*again);
+  world_.RunFor(absl::Milliseconds(3700));
+  EXPECT_FALSE(again->joined.has_value());
+  world_.RunFor(absl::Seconds(1));
+  ASSERT_TRUE(again->joined.has_value() && again->joined->ok());
+  EXPECT_GT((*again->joined)->epoch, before);
+}
+
+TEST_F(MembershipTest, ALastBeatOnItsWayDoesNotMakeADeadNodeLive) {
+  auto a = Join("a");
+  Kill(std::move(a));
+  auto again = Make("a");
+  StartJoin(*again);
+  world_.RunFor(absl::Milliseconds(300));
+  store::v1::HeartbeatRecord late;
+  late.set_schema(1);
+  Write({StoreOp::Put(keys_.Heartbeat("a"), late.SerializeAsString())});
+  world_.RunUntil([&] { return again->joined.has_value(); }, absl::Seconds(6));
+  ASSERT_TRUE(again->joined.has_value());
+  EXPECT_TRUE(again->joined->ok()) << again->joined->status();
+}
+
+TEST_F(MembershipTest, AHeartbeatMovesTheFenceFromTheTimeBeforeSending) {
+  auto a = Join("a");
+  for (int i = 0; i < 3; ++i) {
+    const BootTime before = a->membership->fence().deadline();
+    ASSERT_TRUE(world_.RunUntil(
+        [&] { return a->membership->fence().deadline() != before; },
+        absl::Seconds(1)));
+    EXPECT_EQ(a->membership->fence().deadline(),
+              a->Now() - 2 * kLatency + absl::Seconds(3));
+  }
+}
+
+TEST_F(MembershipTest, NoAnswerLeavesTheFenceAlone) {
+  auto a = Join("a");
+  const BootTime deadline = a->membership->fence().deadline();
+  service_.Disconnect(a->store->client());
+  world_.RunFor(deadline - a->Now() - absl::Milliseconds(251));
+  EXPECT_EQ(a->membership->fence().deadline(), deadline);
+  EXPECT_TRUE(a->membership->fence().Check(a->Now()));
+  world_.RunFor(absl::Milliseconds(1));
+  EXPECT_FALSE(a->membership->fence().Check(a->Now()));
+  // Thaws with the first heartbeat that commits.
+  service_.Reconnect(a->store->client());
+  world_.RunFor(absl::Seconds(1));
+  EXPECT_TRUE(a->membership->fence().Check(a->Now()));
+  EXPECT_EQ(a->reaped, 0);
+}
+
+TEST_F(MembershipTest, ALostAnswerOfAHeartbeatDoesNotMoveTheFence) {
+  auto a = Join("a");
+  const BootTime deadline = a->membership->fence().deadline();
+  service_.LoseAnswers(a->store->client(), 2);
+  world_.RunFor(absl::Milliseconds(1200));
+  EXPECT_EQ(a->membership->fence().deadline(), deadline);
+  world_.RunFor(absl::Milliseconds(800));
+  EXPECT_GT(a->membership->fence().deadline(), deadline);
+}
+
+TEST_F(MembershipTest, ASilentNodeIsReapedAfterR) {
+  auto a = Join("a");
+  auto b = Join("b");
+  world_.RunFor(absl::Seconds(2));
+  const Epoch epoch = (*b->joined)->epoch;
+  Kill(std::move(b));
+  world_.RunFor(absl::Milliseconds(3200));
+  EXPECT_TRUE(IsThere("b"));
+  world_.RunFor(absl::Milliseconds(700));
+  EXPECT_FALSE(IsThere("b"));
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(a->deaths.size(), 1u);
+  EXPECT_EQ(a->deaths[0].first, "b");
+  EXPECT_EQ(a->deaths[0].second, epoch);
+  EXPECT_FALSE(a->membership->Find("b").has_value());
+}
+
+TEST_F(MembershipTest, AHeartbeatThatSlippedInRefusesTheReap) {
+  auto a = Join("a");
+  auto b = Join("b");
+  world_.RunFor(absl::Seconds(2));
+  a->deaf = true;
+  world_.RunFor(absl::Seconds(12));
+  EXPECT_GE(a->log.Count(LogLevel::kWarning, "node 'b' was silent for 3.75s"),
+            2u);
+  EXPECT_TRUE(IsThere("b"));
+  EXPECT_EQ(b->reaped, 0);
+  EXPECT_TRUE(a->deaths.empty());
+}
+
+TEST_F(MembershipTest, ReaperTimersStartAnewAfterAGap) {
+  auto a = Join("a");
+  auto b = Join("b");
+  world_.RunFor(absl::Seconds(2));
+  Kill(std::move(b));
+  world_.RunFor(absl::Seconds(1));
+  service_.Disconnect(a->store->client(), SimCut::kRefused);
+  world_.RunFor(absl::Seconds(2));
+  service_.Reconnect(a->store->client());
+  // 3 s after the death; R begins anew about now.
+  world_.RunFor(absl::Milliseconds(2000));
+  EXPECT_TRUE(IsThere("b"));
+  world_.RunFor(absl::Milliseconds(2500));
+  EXPECT_FALSE(IsThere("b"));
+}
+
+TEST_F(MembershipTest, APausedReaperTimesSilenceAnew) {
+  auto a = Join("a");
+  auto b = Join("b");
+  world_.RunFor(absl::Seconds(2));
+  world_.PauseLane(*a->lane);
+  world_.PauseLane(*b->lane);
+  world_.RunFor(absl::Seconds(20));
+  world_.ResumeLane(*a->lane);
+  world_.RunFor(absl::Seconds(3));
+  EXPECT_TRUE(IsThere("b"));
+  world_.RunFor(absl::Seconds(2));
+  EXPECT_FALSE(IsThere("b"));
+}
+
+TEST_F(MembershipTest, IfTheThreeThatReapDieTogetherAnotherReaps) {
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (const char* name : {"a", "b", "c", "d"}) nodes.push_back(Join(name));
+  world_.RunFor(absl::Seconds(2));
+  for (int i = 0; i < 3; ++i) Kill(std::move(nodes[static_cast<size_t>(i)]));
+  // Two looks, each after R, and R of silence.
+  world_.RunFor(absl::Seconds(13));
+  EXPECT_FALSE(IsThere("a"));
+  EXPECT_FALSE(IsThere("b"));
+  EXPECT_FALSE(IsThere("c"));
+  EXPECT_TRUE(IsThere("d"));
+}
+
+TEST_F(MembershipTest, AReapedNodeLearnsIt) {
+  auto a = Join("a");
+  Write({StoreOp::Delete(keys_.Node("a")),
+         StoreOp::Delete(keys_.Heartbeat("a"))});
+  world_.RunFor(absl::Milliseconds(600));
+  EXPECT_EQ(a->reaped, 1);
+  EXPECT_FALSE(a->membership->fence().Check(a->Now()));
+  world_.RunFor(absl::Seconds(5));
+  EXPECT_EQ(a->reaped, 1);
+  EXPECT_FALSE(IsThere("a"));
+}
+
+TEST_F(MembershipTest, ADoubtedNodeFreezesUntilTheStoreSaysThatItLives) {
+  auto a = Join("a");
+  a->strand->Post([&] { a->membership->Doubted(); });
+  world_.RunReady();
+  EXPECT_FALSE(a->membership->fence().Check(a->Now()));
+  world_.RunFor(absl::Milliseconds(11));
+  EXPECT_TRUE(a->membership->fence().Check(a->Now()));
+  // One heartbeat goes on, not two.
+  const auto sequence = [&] {
+    store::v1::HeartbeatRecord beat;
+    EXPECT_TRUE(beat.ParseFromString(Find(keys_.Heartbeat("a"))->value));
+    return beat.sequence();
+  };
+  const uint64_t before = sequence();
+  world_.RunFor(absl::Seconds(5));
+  EXPECT_LE(sequence(), before + 11);
+  EXPECT_GE(sequence(), before + 9);
+}
+
+TEST_F(MembershipTest, LeavingFreesTheIdAtOnce) {
+  auto a = Join("a");
+  auto b = Join("b");
+  bool left = false;
+  b->strand->Post([&] { b->membership->Leave([&] { left = true; }); });
+  ASSERT_TRUE(world_.RunUntil([&] { return left; }, absl::Seconds(1)));
+  EXPECT_FALSE(IsThere("b"));
+  EXPECT_FALSE(b->membership->fence().Check(b->Now()));
+  auto again = Make("b");
+  StartJoin(*again);
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(again->joined.has_value());
+  EXPECT_TRUE(again->joined->ok());
+  EXPECT_EQ(b->reaped, 0);
+}
+
+TEST_F(MembershipTest, AnUnreachableStoreIsUnavailable) {
+  service_.DisconnectAll(SimCut::kRefused);
+  auto a = Make("a");
+  StartJoin(*a);
+  world_.RunFor(absl::Seconds(9));
+  EXPECT_FALSE(a->joined.has_value());
+  world_.RunFor(absl::Seconds(2));
+  ASSERT_TRUE(a->joined.has_value());
+  EXPECT_EQ(a->joined->status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(a->joined->status()), "STORE_UNREACHABLE");
+}
+
+TEST_F(MembershipTest, ALostAnswerOfTheJoinIsFoundByItsIncarnation) {
+  auto a = Make("a");
+  service_.LoseAnswers(a->store->client(), 1);
+  StartJoin(*a);
+  // The meta record's answer is lost; then the node record's.
+  world_.RunFor(absl::Milliseconds(1000));
+  service_.LoseAnswers(a->store->client(), 1);
+  world_.RunFor(absl::Seconds(4));
+  ASSERT_TRUE(a->joined.has_value());
+  EXPECT_TRUE(a->joined->ok()) << a->joined->status();
+}
+
+}  // namespace
+}  // namespace muster

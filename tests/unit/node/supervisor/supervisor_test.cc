@@ -1,0 +1,435 @@
+// Supervisor: start, restart and shutdown of children (otp section 7).
+#include "node/supervisor/supervisor.h"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "node/process/runtime.h"
+#include "node/types/exit_reason.h"
+#include "node/types/status.h"
+#include "tests/testkit/runtime_fixture.h"
+#include "tests/testkit/script_server.h"
+
+namespace muster {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using Kind = ExitReason::Kind;
+
+class SupervisorTest : public ::testing::Test {
+ protected:
+  // A trapping child that notes its starts and its Terminate, and stops with
+  // the reason it is cast.
+  ChildSpec Child(const std::string& id, Restart restart = Restart::kPermanent,
+                  Shutdown shutdown = Shutdown::Within(absl::Seconds(5))) {
+    ChildSpec spec;
+    spec.id = id;
+    spec.name = id;
+    spec.restart = restart;
+    spec.shutdown = shutdown;
+    spec.factory = [this, id] {
+      Script script;
+      script.init = [this, id](Context& self) -> InitResult {
+        self.TrapExit(true);
+        if (fail_.contains(id)) {
+          seen_.push_back("fail " + id);
+          return fail_.at(id) == "ignore"
+                     ? InitResult(Ignore())
+                     : InitResult(Stop(ExitReason::Custom(fail_.at(id))));
+        }
+        seen_.push_back("start " + id);
+        return Ok();
+      };
+      script.cast = [](int64_t value, Context&) -> Next {
+        switch (value) {
+          case 0:
+            return Stop(ExitReason::Normal());
+          case 1:
+            return Stop(ExitReason::Shutdown());
+          case 2:
+            return Stop(ExitReason::Shutdown("x"));
+          case 3:
+            return Stop(ExitReason::Custom("x"));
+          default:
+            throw std::runtime_error("x");
+        }
+      };
+      script.terminate = [this, id](const ExitReason& reason,
+                                    Context& self) -> Next {
+        if (linger_ > absl::ZeroDuration()) co_await self.Sleep(linger_);
+        if (reason.kind() == Kind::kShutdown) seen_.push_back("stop " + id);
+        co_return NoReply();
+      };
+      return ScriptServer::Make(std::move(script));
+    };
+    return spec;
+  }
+  static SupervisorSpec Spec(std::vector<ChildSpec> children,
+                             uint32_t intensity = 1,
+                             absl::Duration period = absl::Seconds(5)) {
+    SupervisorSpec spec;
+    spec.intensity = intensity;
+    spec.period = period;
+    spec.children = std::move(children);
+    return spec;
+  }
+  absl::StatusOr<Pid> Start(SupervisorSpec spec) {
+    absl::StatusOr<std::unique_ptr<Supervisor>> supervisor =
+        Supervisor::Make(std::move(spec));
+    if (!supervisor.ok()) return supervisor.status();
+    absl::StatusOr<Pid> pid = sim_.Start(*std::move(supervisor), "sup");
+    if (pid.ok()) {
+      sim_.runtime().ObserveExit(
+          *pid, [this](ExitReason reason) { ended_ = std::move(reason); });
+    }
+    return pid;
+  }
+  Pid Where(const std::string& id) { return sim_.runtime().WhereIsLocal(id); }
+  void EndChild(const std::string& id, int64_t how) {
+    ScriptCast(sim_.caller(), ServerRef::Local(id), how);
+    sim_.RunReady();
+  }
+  void Kill(const std::string& id) {
+    sim_.runtime().SendExit(Pid(), Where(id), ExitReason::Kill());
+    sim_.RunReady();
+  }
+
+  std::map<std::string, std::string> fail_;
+  absl::Duration linger_;
+  std::vector<std::string> seen_;
+  std::optional<ExitReason> ended_;
+  SimRuntime sim_;
+};
+
+// -- Configuration ------------------------------------------------------------
+
+TEST_F(SupervisorTest, BadSpecsAreRefusedInWords) {  // otp S1, S3
+  const auto error = [](SupervisorSpec spec) {
+    const absl::Status status = Supervisor::Make(std::move(spec)).status();
+    return absl::StrCat(ReasonOf(status), ": ", status.message());
+  };
+  SupervisorSpec all = Spec({});
+  all.strategy = Strategy::kOneForAll;
+  EXPECT_EQ(error(all),
+            "STRATEGY: one_for_all is not implemented yet: use one_for_one");
+  SupervisorSpec rest = Spec({});
+  rest.strategy = Strategy::kRestForOne;
+  EXPECT_EQ(error(rest),
+            "STRATEGY: rest_for_one is not implemented yet: use one_for_one");
+  EXPECT_TRUE(absl::IsUnimplemented(Supervisor::Make(rest).status()));
+  EXPECT_EQ(error(Spec({}, 1, absl::ZeroDuration())),
+            "BAD_CHILD_SPEC: period is 0: it must be positive and finite");
+  EXPECT_EQ(error(Spec({}, 1, absl::InfiniteDuration())),
+            "BAD_CHILD_SPEC: period is inf: it must be positive and finite");
+  EXPECT_EQ(error(Spec({Child("")})), "BAD_CHILD_SPEC: a child has no id");
+  EXPECT_EQ(error(Spec({Child("a"), Child("b"), Child("a")})),
+            "BAD_CHILD_SPEC: two children have the id 'a': ids are unique");
+  ChildSpec empty = Child("a");
+  empty.factory = nullptr;
+  EXPECT_EQ(error(Spec({empty})), "BAD_CHILD_SPEC: child 'a' has no factory");
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(Supervisor::Make(Spec({empty})).status()));
+}
+
+// -- Start and shutdown -------------------------------------------------------
+
+TEST_F(SupervisorTest, StartsInOrderAndStopsInReverse) {  // otp S6, S28, S29
+  const Pid pid = *Start(Spec({Child("a"), Child("b"), Child("c")}));
+  EXPECT_THAT(seen_, ElementsAre("start a", "start b", "start c"));
+  seen_.clear();
+  linger_ = absl::Seconds(1);
+  const BootTime before = sim_.Now();
+  EXPECT_EQ(sim_.Stop(pid).kind(), Kind::kShutdown);
+  EXPECT_THAT(seen_, ElementsAre("stop c", "stop b", "stop a"));
+  EXPECT_EQ(sim_.Now() - before, absl::Seconds(3));  // One after the other.
+  EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+TEST_F(SupervisorTest, AFailingStartStopsTheOthers) {  // otp S8
+  fail_["c"] = "no disk";
+  const absl::Status status =
+      Start(Spec({Child("a"), Child("b"), Child("c"), Child("d")})).status();
+  EXPECT_EQ(ReasonOf(status), "INIT_FAILED");
+  const std::string reason = DetailOf(status, "exit_reason");
+  EXPECT_TRUE(absl::StrContains(reason, "failed_to_start_child 'c'")) << reason;
+  EXPECT_TRUE(absl::StrContains(reason, "no disk")) << reason;
+  EXPECT_THAT(seen_,
+              ElementsAre("start a", "start b", "fail c", "stop b", "stop a"));
+  EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+TEST_F(SupervisorTest, ATakenNameFailsTheStart) {  // otp S7, S8
+  ASSERT_TRUE(sim_.Start(ScriptServer::Make(), "b").ok());
+  EXPECT_FALSE(Start(Spec({Child("a"), Child("b")})).ok());
+  EXPECT_THAT(seen_, ElementsAre("start a", "stop a"));
+}
+
+TEST_F(SupervisorTest, AFactoryThatThrowsFailsTheStart) {  // otp S7, S8
+  ChildSpec bad = Child("b");
+  bad.factory = []() -> std::unique_ptr<ProcessBody> {
+    throw std::runtime_error("no config");
+  };
+  EXPECT_FALSE(Start(Spec({Child("a"), bad})).ok());
+  bad.factory = []() -> std::unique_ptr<ProcessBody> { return nullptr; };
+  EXPECT_FALSE(Start(Spec({Child("a"), bad})).ok());
+  EXPECT_THAT(seen_, ElementsAre("start a", "stop a", "start a", "stop a"));
+}
+
+TEST_F(SupervisorTest, IgnoredChildrenAreSkipped) {  // otp S7
+  fail_["a"] = "ignore";
+  ASSERT_TRUE(Start(Spec({Child("a"), Child("b")})).ok());
+  EXPECT_THAT(seen_, ElementsAre("fail a", "start b"));
+  sim_.RunFor(absl::Minutes(1));
+  EXPECT_EQ(seen_.size(), 2u);
+}
+
+// -- Which exits cause a restart ----------------------------------------------
+
+TEST_F(SupervisorTest, TheTableOfRestarts) {  // otp 7.3, P7, S10, S12
+  struct Row {
+    Restart restart;
+    int64_t how;
+    bool restarts;
+  };
+  const std::vector<Row> rows = {
+      {Restart::kPermanent, 0, true},  {Restart::kPermanent, 1, true},
+      {Restart::kPermanent, 2, true},  {Restart::kPermanent, 3, true},
+      {Restart::kPermanent, 4, true},  {Restart::kTransient, 0, false},
+      {Restart::kTransient, 1, false}, {Restart::kTransient, 2, false},
+      {Restart::kTransient, 3, true},  {Restart::kTransient, 4, true},
+      {Restart::kTemporary, 0, false}, {Restart::kTemporary, 1, false},
+      {Restart::kTemporary, 2, false}, {Restart::kTemporary, 3, false},
+      {Restart::kTemporary, 4, false}};
+  for (const Row& row : rows) {
+    const Pid pid = *Start(Spec({Child("a"), Child("x", row.restart)}));
+    const Pid a = Where("a");
+    const Pid x = Where("x");
+    EndChild("x", row.how);
+    EXPECT_EQ(Where("a"), a);  // otp S12
+    if (row.restarts) {
+      EXPECT_FALSE(Where("x").empty());
+      EXPECT_NE(Where("x"), x);  // otp S17
+    } else {
+      EXPECT_TRUE(Where("x").empty());
+    }
+    EXPECT_TRUE(sim_.Alive(pid));
+    sim_.Stop(pid);
+  }
+}
+
+TEST_F(SupervisorTest, AKilledChildIsRestarted) {  // otp 7.3, P7
+  ASSERT_TRUE(Start(Spec({Child("x", Restart::kTransient)})).ok());
+  Kill("x");
+  EXPECT_THAT(seen_, ElementsAre("start x", "start x"));
+}
+
+TEST_F(SupervisorTest, StrangersAreIgnored) {  // otp S11
+  const Pid pid = *Start(Spec({Child("a")}));
+  sim_.runtime().Send(pid, Info(MakeInt64(1)));
+  sim_.runtime().SendExit(Pid{"a", Epoch{1, 7}, 77}, pid,
+                          ExitReason::Custom("x"));
+  sim_.RunReady();
+  EXPECT_TRUE(sim_.Alive(pid));
+  EXPECT_EQ(sim_.log().Count(LogLevel::kWarning, "was dropped"), 1u);
+}
+
+// -- Intensity ----------------------------------------------------------------
+
+TEST_F(SupervisorTest, GivesUpBeyondIntensity) {  // otp S18, S19, S20
+  ASSERT_TRUE(Start(Spec({Child("a"), Child("b"), Child("c")}, 2)).ok());
+  seen_.clear();
+  Kill("b");
+  Kill("a");
+  EXPECT_FALSE(ended_.has_value());
+  sim_.RunFor(absl::Seconds(5));  // The boundary still counts.
+  Kill("b");
+  EXPECT_THAT(seen_, ElementsAre("start b", "start a", "stop c", "stop a"));
+  ASSERT_TRUE(ended_.has_value());
+  EXPECT_EQ(ended_->kind(), Kind::kShutdown);
+  EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+TEST_F(SupervisorTest, OldRestartsAreForgotten) {  // otp S18
+  ASSERT_TRUE(Start(Spec({Child("a")}, 1)).ok());
+  for (int i = 0; i < 10; ++i) {
+    Kill("a");
+    sim_.RunFor(absl::Seconds(5) + absl::Nanoseconds(1));
+  }
+  EXPECT_FALSE(ended_.has_value());
+}
+
+TEST_F(SupervisorTest, IntensityZero) {  // otp S18
+  ASSERT_TRUE(Start(Spec({Child("a"), Child("t", Restart::kTransient),
+                          Child("v", Restart::kTemporary)},
+                         0))
+                  .ok());
+  EndChild("t", 0);
+  Kill("v");
+  EXPECT_FALSE(ended_.has_value());
+  Kill("a");
+  ASSERT_TRUE(ended_.has_value());
+  EXPECT_EQ(ended_->kind(), Kind::kShutdown);
+}
+
+// -- A start that fails during a restart --------------------------------------
+
+TEST_F(SupervisorTest, AFailedRestartIsRetriedAndCounted) {  // otp S21
+  ASSERT_TRUE(Start(Spec({Child("a"), Child("b")}, 5)).ok());
+  seen_.clear();
+  fail_["a"] = "still broken";
+  Kill("a");
+  // The restart and four retries fail; the fifth retry would be the sixth.
+  EXPECT_THAT(seen_, ElementsAre("fail a", "fail a", "fail a", "fail a",
+                                 "fail a", "stop b"));
+  ASSERT_TRUE(ended_.has_value());
+  EXPECT_EQ(ended_->kind(), Kind::kShutdown);
+}
+
+TEST_F(SupervisorTest, ARetryThatSucceedsEndsTheRetrying) {  // otp S21
+  ChildSpec flaky = Child("a");
+  int starts = 0;
+  flaky.factory = [&] {
+    Script script;
+    script.init = [&](Context&) -> InitResult {
+      ++starts;
+      if (starts == 2 || starts == 3) return Stop(ExitReason::Custom("x"));
+      return Ok();
+    };
+    return ScriptServer::Make(script);
+  };
+  ASSERT_TRUE(Start(Spec({flaky}, 3)).ok());
+  Kill("a");
+  EXPECT_EQ(starts, 4);
+  EXPECT_FALSE(Where("a").empty());
+  EXPECT_FALSE(ended_.has_value());
+}
+
+TEST_F(SupervisorTest, ShutdownIsServedBetweenRetries) {  // otp S21
+  ChildSpec slow = Child("a");
+  bool first = true;
+  slow.factory = [&] {
+    Script script;
+    script.init = [&](Context& self) -> InitResult {
+      if (first) {
+        first = false;
+        co_return Ok();
+      }
+      co_await self.Sleep(absl::Seconds(1));
+      co_return Stop(ExitReason::Custom("x"));
+    };
+    return ScriptServer::Make(script);
+  };
+  const Pid pid = *Start(Spec({slow}, 1'000'000, absl::Hours(100)));
+  Kill("a");
+  sim_.RunFor(absl::Seconds(10));
+  const BootTime before = sim_.Now();
+  EXPECT_EQ(sim_.Stop(pid).kind(), Kind::kShutdown);
+  EXPECT_LE(sim_.Now() - before, absl::Seconds(1));
+}
+
+TEST_F(SupervisorTest, IgnoreDuringARestartEndsIt) {  // otp S24
+  ASSERT_TRUE(Start(Spec({Child("a")})).ok());
+  fail_["a"] = "ignore";
+  Kill("a");
+  sim_.RunFor(absl::Minutes(1));
+  EXPECT_THAT(seen_, ElementsAre("start a", "fail a"));
+  EXPECT_FALSE(ended_.has_value());
+}
+
+// -- Shutdown of a child ------------------------------------------------------
+
+TEST_F(SupervisorTest, ShutdownWithinALimit) {  // otp S25, S27
+  const Pid pid = *Start(Spec(
+      {Child("a", Restart::kPermanent, Shutdown::Within(absl::Seconds(2)))}));
+  linger_ = absl::Hours(1);
+  const BootTime before = sim_.Now();
+  sim_.Stop(pid);
+  EXPECT_EQ(sim_.Now() - before, absl::Seconds(2));
+  EXPECT_EQ(sim_.log().Count(LogLevel::kError, "killed"), 1u);
+  EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+TEST_F(SupervisorTest, BrutalKillDoesNotAsk) {  // otp S25, G20
+  const Pid pid =
+      *Start(Spec({Child("a", Restart::kPermanent, Shutdown::BrutalKill())}));
+  linger_ = absl::Hours(1);
+  const BootTime before = sim_.Now();
+  sim_.Stop(pid);
+  EXPECT_EQ(sim_.Now(), before);
+  EXPECT_THAT(seen_, ElementsAre("start a"));
+  EXPECT_EQ(sim_.log().Count(LogLevel::kError, ""), 0u);
+}
+
+TEST_F(SupervisorTest, InfinityWaits) {  // otp S25
+  const Pid pid = *Start(Spec({Child(
+      "a", Restart::kPermanent, Shutdown::Within(absl::InfiniteDuration()))}));
+  linger_ = absl::Hours(20);
+  const BootTime before = sim_.Now();
+  sim_.Stop(pid);
+  EXPECT_EQ(sim_.Now() - before, absl::Hours(20));
+  EXPECT_THAT(seen_, ElementsAre("start a", "stop a"));
+}
+
+TEST_F(SupervisorTest, AKilledSupervisorTakesItsChildrenAlong) {  // otp S29
+  std::string reason;
+  ChildSpec spec = Child("a");
+  spec.factory = [&] {
+    Script script;
+    script.init = [](Context& self) -> InitResult {
+      self.TrapExit(true);
+      return Ok();
+    };
+    script.terminate = [&](const ExitReason& r, Context&) -> Next {
+      reason = r.ToString();
+      return NoReply();
+    };
+    return ScriptServer::Make(script);
+  };
+  const Pid pid = *Start(Spec({spec}));
+  sim_.runtime().SendExit(Pid(), pid, ExitReason::Kill());
+  sim_.RunReady();
+  EXPECT_EQ(reason, "killed");
+  EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+TEST_F(SupervisorTest, AChildThatUnlinkedItselfCannotHangIt) {  // otp S25
+  const Pid pid = *Start(Spec({Child("a")}));
+  sim_.runtime().Unlink(Where("a"), pid);
+  sim_.Stop(pid);
+  EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+// -- Trees --------------------------------------------------------------------
+
+TEST_F(SupervisorTest, AnInnerSupervisorThatGivesUpIsRestarted) {  // otp S19
+  ChildSpec inner;
+  inner.id = "inner";
+  inner.shutdown = Shutdown::Within(absl::InfiniteDuration());
+  inner.factory = [this]() -> std::unique_ptr<ProcessBody> {
+    return *Supervisor::Make(Spec({Child("a"), Child("b")}, 0));
+  };
+  const Pid pid = *Start(Spec({inner, Child("c")}));
+  seen_.clear();
+  Kill("a");
+  EXPECT_THAT(seen_, ElementsAre("stop b", "start a", "start b"));
+  EXPECT_TRUE(sim_.Alive(pid));
+  seen_.clear();
+  sim_.Stop(pid);
+  EXPECT_THAT(seen_, ElementsAre("stop c", "stop b", "stop a"));
+}
+
+}  // namespace
+}  // namespace muster
