@@ -124,8 +124,12 @@ expect '{"value":"0"}' call counter_a GetValue --endpoint "$b"
 expect '{"value":"199"}' call counter_b Decrement --endpoint "$c"
 run call cache Put '{"key": "colour", "value": "blue"}' --endpoint "$a"
 expect '{"value":"blue"}' call cache Get '{"key": "colour"}' --endpoint "$b"
-run call session_store CreateSession \
-  '{"user_id": "ada", "data": {"theme": "dark"}}' --endpoint "$c"
+created=$(run call session_store CreateSession \
+  '{"user_id": "ada", "data": {"theme": "dark"}}' --endpoint "$c")
+printf '%s\n' "$created"
+session=$(sed -n 's/^{"session_id":\("[^"]*"\)}$/{"session_id": \1}/p' <<<"$created")
+run call session_store GetSession "$session" --endpoint "$a"
+run cast session_store DeleteSession "$session" --endpoint "$b"
 run call periodic_task GetCount --endpoint "$a"
 
 step 'The same from Python, with stock stubs and nothing of ours'

@@ -210,7 +210,8 @@ class Client::Core {
       // Retries are ours: we know what was executed.
       args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
       args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-      args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+      // The name is misleading: gRPC 1.51 takes it as the time to connect.
+      args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
       args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
       args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
       return args;

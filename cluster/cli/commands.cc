@@ -360,7 +360,18 @@ CommandResult ClientCommands::Apply(const std::string& file, bool no_wait) {
   admin::v1::ApplyRequest request;
   *request.mutable_manifest() = *manifest;
   const auto response = client_->Apply(request, Left());
-  if (!response.ok()) return response.status();
+  if (!response.ok()) {
+    const absl::Status& status = response.status();
+    const std::string path = DetailOf(status, "path");
+    if (ReasonOf(status) != "BAD_MANIFEST" || path.empty()) return status;
+    return absl::Status(
+        Error(status.code(), "BAD_MANIFEST",
+              absl::StrCat(
+                  PlaceInManifest(*text, file == "-" ? "stdin" : file, path),
+                  absl::string_view(status.message())))
+            .With("path", path)
+            .NotExecuted());
+  }
   if (!flags_.json) *env_.out << ApplyTable(*manifest, *response) << std::flush;
   if (!no_wait) {
     absl::Status runs = WaitForTree(*manifest);

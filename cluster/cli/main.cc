@@ -46,9 +46,6 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
   // Whoever wants it sets GRPC_VERBOSITY.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   FillStandardStreams();
-  // gRPC would write to stderr beside our messages, which scripts parse. Who
-  // wants to see it sets the variable.
-  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   const SystemClock clock;
   CliEnv env;
   env.in = &std::cin;

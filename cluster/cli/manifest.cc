@@ -1,5 +1,6 @@
 #include "cluster/cli/manifest.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "cluster/cli/words.h"
 #include "cluster/cli/yaml.h"
@@ -571,6 +573,37 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text,
   const absl::StatusOr<YamlDocument> document = YamlDocument::Parse(text, file);
   if (!document.ok()) return document.status();
   return Reader(file).Read(document->root());
+}
+
+std::string PlaceInManifest(absl::string_view text, absl::string_view file,
+                            absl::string_view path) {
+  const absl::StatusOr<YamlDocument> document = YamlDocument::Parse(text, file);
+  if (!document.ok()) return "";
+  const YamlNode* node = &document->root();
+  // children[0].type: a key of a map, or an index of a list, at a time.
+  while (!path.empty()) {
+    const YamlNode* next = nullptr;
+    if (absl::ConsumePrefix(&path, "[")) {
+      const size_t end = std::min(path.find(']'), path.size());
+      size_t index;
+      if (absl::SimpleAtoi(path.substr(0, end), &index) &&
+          index < node->items.size()) {
+        next = node->items[index];
+      }
+      path.remove_prefix(std::min(end + 1, path.size()));
+    } else {
+      absl::ConsumePrefix(&path, ".");
+      const size_t end = std::min(path.find_first_of(".["), path.size());
+      for (const auto& [key, value] : node->fields) {
+        if (key->text == path.substr(0, end)) next = value;
+      }
+      path.remove_prefix(end);
+      if (end == 0) break;
+    }
+    if (next == nullptr) break;
+    node = next;
+  }
+  return absl::StrCat(file, ":", node->line, ":", node->column, ": ");
 }
 
 }  // namespace muster

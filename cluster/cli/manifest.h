@@ -5,6 +5,8 @@
 #ifndef MUSTER_CLUSTER_CLI_MANIFEST_H_
 #define MUSTER_CLUSTER_CLI_MANIFEST_H_
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "muster/cluster/v1/cluster.pb.h"
@@ -22,6 +24,12 @@ namespace muster {
 // file is expanded: no environment, no shell.
 absl::StatusOr<cluster::v1::Manifest> ParseManifest(absl::string_view text,
                                                     absl::string_view file);
+
+// "file:line:column: " of the field `path` of that manifest, or of the closest
+// one around it that is there; "" if `text` is no manifest. For what the
+// cluster says about a field.
+std::string PlaceInManifest(absl::string_view text, absl::string_view file,
+                            absl::string_view path);
 
 }  // namespace muster
 

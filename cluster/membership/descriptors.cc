@@ -5,6 +5,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "google/protobuf/descriptor.pb.h"
+#include "google/protobuf/util/time_util.h"
 
 namespace muster {
 namespace {
@@ -44,6 +45,27 @@ store::v1::HostedType Describe(const ServerTypeInfo& type) {
   hosted.set_descriptor_digest(
       DescriptorDigest(SerializeDescriptors(*type.service)));
   hosted.set_options(type.options->full_name());
+  switch (type.defaults.restart) {
+    case Restart::kPermanent:
+      hosted.set_restart(store::v1::PERMANENT);
+      break;
+    case Restart::kTransient:
+      hosted.set_restart(store::v1::TRANSIENT);
+      break;
+    case Restart::kTemporary:
+      hosted.set_restart(store::v1::TEMPORARY);
+      break;
+  }
+  const Shutdown& shutdown = type.defaults.shutdown;
+  if (shutdown.brutal_kill()) {
+    hosted.mutable_shutdown()->set_brutal_kill(true);
+  } else if (shutdown.limit() == absl::InfiniteDuration()) {
+    hosted.mutable_shutdown()->set_infinity(true);
+  } else {
+    *hosted.mutable_shutdown()->mutable_timeout() =
+        google::protobuf::util::TimeUtil::NanosecondsToDuration(
+            absl::ToInt64Nanoseconds(shutdown.limit()));
+  }
   return hosted;
 }
 

@@ -321,7 +321,8 @@ void Admin::Apply(const admin::v1::ApplyRequest& request,
   }
   std::weak_ptr<bool> alive = alive_;
   const auto arrived = [this, alive, applying](
-                           const std::string& name, const std::string& options,
+                           const std::string& name,
+                           const store::v1::HostedType& type,
                            absl::StatusOr<DescriptorSet> set) {
     if (alive.expired()) return;
     bool last;
@@ -329,7 +330,8 @@ void Admin::Apply(const admin::v1::ApplyRequest& request,
       MutexLock lock(&applying->mu);
       if (set.ok()) {
         if (*set != nullptr) {
-          applying->types[name] = KnownType{options, *std::move(set)};
+          applying->types[name] =
+              KnownType{type.options(), *std::move(set), type};
         }
       } else {
         applying->failed = set.status();
@@ -339,14 +341,13 @@ void Admin::Apply(const admin::v1::ApplyRequest& request,
     if (last) Compile(applying);
   };
   for (const auto& [name, source] : hosted) {
-    parts_.descriptors->DescribeType(
-        source.type, source.node,
-        [arrived, name = name,
-         options = source.type.options()](absl::StatusOr<DescriptorSet> set) {
-          arrived(name, options, std::move(set));
-        });
+    parts_.descriptors->DescribeType(source.type, source.node,
+                                     [arrived, name = name, type = source.type](
+                                         absl::StatusOr<DescriptorSet> set) {
+                                       arrived(name, type, std::move(set));
+                                     });
   }
-  arrived("", "", DescriptorSet());
+  arrived("", store::v1::HostedType(), DescriptorSet());
 }
 
 absl::Status Admin::CheckNames(const std::string& supervisor,

@@ -157,14 +157,21 @@ absl::StatusOr<cluster::v1::ApplyRequest> CompileManifest(
         absl::StrCat(path, ".options"), child.options(), type->second);
     if (!options.ok()) return options.status();
     *spec.mutable_options() = *std::move(options);
-    spec.set_restart(child.restart() == store::v1::RESTART_UNSPECIFIED
-                         ? store::v1::PERMANENT
-                         : child.restart());
+    const store::v1::HostedType& defaults = type->second.hosted;
+    spec.set_restart(child.restart());
+    if (spec.restart() == store::v1::RESTART_UNSPECIFIED) {
+      spec.set_restart(defaults.restart());
+    }
+    if (spec.restart() == store::v1::RESTART_UNSPECIFIED) {
+      spec.set_restart(store::v1::PERMANENT);
+    }
     if (child.has_shutdown()) {
       *spec.mutable_shutdown() = child.shutdown();
       if (TimeUtil::DurationToNanoseconds(child.shutdown().timeout()) < 0) {
         return Bad(absl::StrCat(path, ".shutdown"), "must not be negative");
       }
+    } else if (defaults.has_shutdown()) {
+      *spec.mutable_shutdown() = defaults.shutdown();
     } else {
       *spec.mutable_shutdown()->mutable_timeout() =
           TimeUtil::SecondsToDuration(kShutdownDefaultSeconds);

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "muster/cluster/v1/cluster.pb.h"
+#include "muster/store/v1/store.pb.h"
 #include "node/gen_server/server_type.h"
 #include "node/rpc/descriptor_source.h"
 
@@ -17,6 +18,8 @@ struct KnownType {
   // Full name of its options message, and descriptors that contain it.
   std::string options;
   DescriptorSet descriptors;
+  // What its node record says, for the defaults of its children.
+  store::v1::HostedType hosted;
 };
 
 // Pure. Checks ids, names, types and options, and serializes the options.

@@ -25,6 +25,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "cluster/store/keys.h"
 #include "cluster/store/store.h"
 #include "examples/counter/counter.muster.server.h"
 #include "examples/counter/counter.pb.h"
@@ -74,32 +75,23 @@ enum class Planted {
   kReapTooSoon,
   // A heartbeat counts as committed whatever the store says (R2).
   kHeartbeatsOptimistic,
-  // A claim does not look whether the owner before lives (R3).
-  kClaimOverLiving,
 };
 
-// The store as a node with a planted bug uses it.
-class BuggyStore final : public Store {
+// A store whose heartbeats all seem to be committed.
+class OptimisticStore final : public Store {
  public:
-  BuggyStore(Planted planted, const Keys& keys, std::unique_ptr<Store> store)
-      : planted_(planted), keys_(keys), store_(std::move(store)) {}
+  OptimisticStore(const Keys& keys, std::unique_ptr<Store> store)
+      : keys_(keys), store_(std::move(store)) {}
 
   void Commit(Txn txn, absl::Duration timeout, Done<TxnResult> done) override {
     const std::string key = txn.then.empty() ? "" : txn.then[0].key;
-    if (planted_ == Planted::kHeartbeatsOptimistic &&
-        absl::StartsWith(key, keys_.HeartbeatPrefix()) &&
+    if (absl::StartsWith(key, keys_.HeartbeatPrefix()) &&
         txn.then[0].kind == StoreOp::Kind::kPut) {
       done = [done = std::move(done)](absl::StatusOr<TxnResult>) mutable {
         TxnResult fine;
         fine.succeeded = true;
         done(std::move(fine));
       };
-    }
-    if (planted_ == Planted::kClaimOverLiving &&
-        absl::StartsWith(key, keys_.NamePrefix())) {
-      std::erase_if(txn.compares, [](const Compare& compare) {
-        return compare.op == Compare::Op::kNotEqual;
-      });
     }
     store_->Commit(std::move(txn), timeout, std::move(done));
   }
@@ -115,7 +107,6 @@ class BuggyStore final : public Store {
   std::string ToString() const override { return store_->ToString(); }
 
  private:
-  const Planted planted_;
   const Keys keys_;
   const std::unique_ptr<Store> store_;
 };
@@ -279,10 +270,9 @@ class Simulation {
     }
     if (planted == Planted::kReapTooSoon) {
       options.reap_for_test = options.profile.fence / 2;
-    } else if (planted != Planted::kNone) {
-      options.wrap_store = [planted](int, std::unique_ptr<Store> store) {
-        return std::make_unique<BuggyStore>(planted, Keys("sim"),
-                                            std::move(store));
+    } else if (planted == Planted::kHeartbeatsOptimistic) {
+      options.wrap_store = [](int, std::unique_ptr<Store> store) {
+        return std::make_unique<OptimisticStore>(Keys("sim"), std::move(store));
       };
     }
     return options;

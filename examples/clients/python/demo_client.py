@@ -155,8 +155,7 @@ def session_store(channel):
     try:
         server.GetSession(pb.GetSessionRequest(session_id=session_id))
     except grpc.RpcError as error:
-        check("GetSession after DeleteSession", error.code(),
-              grpc.StatusCode.NOT_FOUND)
+        check("GetSession after DeleteSession", error.code().name, "NOT_FOUND")
     else:
         raise Mismatch("GetSession after DeleteSession: got a session, "
                        "expected NOT_FOUND")

@@ -78,9 +78,11 @@ class BadInputTest(unittest.TestCase):
         return path
 
     def test_unknown_type(self):
+        path = self.directory + "/unknown_type.yaml"
         self.bad_tree("unknown_type", "supervisor: s\nchildren:\n"
                       "  - id: one\n    type: countr\n",
-                      ["children[0].type", '"countr"', "counter"])
+                      [path + ":4:11: children[0].type", '"countr"',
+                       "counter"])
 
     def test_duplicate_child_id(self):
         path = self.tree("dup", "")
@@ -111,7 +113,8 @@ class BadInputTest(unittest.TestCase):
             with self.subTest(name):
                 self.bad_tree(name, "supervisor: s\nchildren:\n"
                               "  - {id: one, type: counter, options: %s}\n"
-                              % options, ["children[0].options"] + words)
+                              % options, ["%s/%s.yaml:3:37: children[0].options"
+                                          % (self.directory, name)] + words)
 
     def test_name_that_is_taken(self):
         self.bad_tree("taken", "supervisor: s\nchildren:\n"
@@ -120,8 +123,9 @@ class BadInputTest(unittest.TestCase):
                       "ALREADY_EXISTS", "NAME_TAKEN")
 
     def test_strategy_that_is_not_there_yet(self):
+        path = self.directory + "/strategy.yaml"
         self.bad_tree("strategy", "supervisor: s\nstrategy: one_for_all\n"
-                      "children: []\n", ["strategy", "one_for_one"])
+                      "children: []\n", [path + ":2:11: strategy", "one_for_one"])
 
     def test_file_that_is_not_there(self):
         self.refused(2, "INVALID_ARGUMENT", "BAD_MANIFEST",

@@ -1,5 +1,6 @@
 #include "cluster/cli/manifest.h"
 
+#include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -532,6 +533,27 @@ TEST(ManifestTest, LongInputIsNotEchoed) {
                                  std::string(100'000, '9'), "\n"))
                 .size(),
             300u);
+}
+
+TEST(ManifestTest, ThePlaceOfAFieldIsThatOfItsValue) {
+  const std::string text =
+      "supervisor: s\nchildren:\n  - id: a\n    type: b\n    options: {x: 1}\n";
+  const std::map<std::string, std::string> places = {
+      {"supervisor", "t.yaml:1:13: "},
+      {"children[0]", "t.yaml:3:5: "},
+      {"children[0].type", "t.yaml:4:11: "},
+      {"children[0].options.x", "t.yaml:5:18: "},
+      // The closest that is there.
+      {"children[0].name", "t.yaml:3:5: "},
+      {"children[1].type", "t.yaml:3:3: "},
+      {"children[", "t.yaml:3:3: "},
+      {"..", "t.yaml:1:1: "},
+      {"", "t.yaml:1:1: "},
+  };
+  for (const auto& [path, place] : places) {
+    EXPECT_EQ(PlaceInManifest(text, "t.yaml", path), place) << path;
+  }
+  EXPECT_EQ(PlaceInManifest("a: [", "t.yaml", "a"), "");
 }
 
 }  // namespace

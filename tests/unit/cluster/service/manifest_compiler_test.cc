@@ -97,11 +97,12 @@ TEST_F(ManifestCompilerTest, AnEmptyTreeIsATree) {
 
 TEST_F(ManifestCompilerTest, TheSupervisorNeedsAnId) {
   ExpectRefused("", "supervisor", "is missing");
-  ExpectRefused("supervisor: 'a/b'", "supervisor",
-                "'a/b' is no id: 1 to 63 of letters, digits, '.', '_' and '-'");
+  ExpectRefused(
+      "supervisor: 'a/b'", "supervisor",
+      "\"a/b\" is no id: 1 to 63 of letters, digits, '.', '_' and '-'");
   ExpectRefused("supervisor: '" + std::string(64, 'x') + "'", "supervisor",
-                "'" + std::string(64, 'x') +
-                    "' is no id: 1 to 63 of letters, digits, '.', '_' and "
+                "\"" + std::string(64, 'x') +
+                    "\" is no id: 1 to 63 of letters, digits, '.', '_' and "
                     "'-'");
 }
 
@@ -120,9 +121,10 @@ TEST_F(ManifestCompilerTest, ThePeriodIsPositive) {
 TEST_F(ManifestCompilerTest, AChildNeedsAnIdOfItsOwn) {
   ExpectRefused("supervisor: 's' children { type: 'counter' }",
                 "children[0].id", "is missing");
-  ExpectRefused("supervisor: 's' children { id: 'a b' type: 'counter' }",
-                "children[0].id",
-                "'a b' is no id: 1 to 63 of letters, digits, '.', '_' and '-'");
+  ExpectRefused(
+      "supervisor: 's' children { id: 'a b' type: 'counter' }",
+      "children[0].id",
+      "\"a b\" is no id: 1 to 63 of letters, digits, '.', '_' and '-'");
   ExpectRefused(
       "supervisor: 's' children { id: 'a' type: 'counter' }"
       "children { id: 'b' type: 'counter' } children { id: 'a' }",
@@ -148,11 +150,11 @@ TEST_F(ManifestCompilerTest, ATypeIsOneThatSomeNodeHas) {
   ExpectRefused(
       "supervisor: 's' children { id: 'a' type: 'coutner' }",
       "children[0].type",
-      "no node has a server type 'coutner'; there are: counter, plain");
+      "no node has a server type \"coutner\"; there are: counter, plain");
   types_.clear();
   ExpectRefused("supervisor: 's' children { id: 'a' type: 'counter' }",
                 "children[0].type",
-                "no node has a server type 'counter'; there are: none");
+                "no node has a server type \"counter\"; there are: none");
 }
 
 TEST_F(ManifestCompilerTest, OptionsFitTheTypesMessage) {
