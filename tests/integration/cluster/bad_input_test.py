@@ -113,7 +113,7 @@ class BadInputTest(unittest.TestCase):
             with self.subTest(name):
                 self.bad_tree(name, "supervisor: s\nchildren:\n"
                               "  - {id: one, type: counter, options: %s}\n"
-                              % options, ["%s/%s.yaml:3:37: children[0].options"
+                              % options, ["%s/%s.yaml:3:39: children[0].options"
                                           % (self.directory, name)] + words)
 
     def test_name_that_is_taken(self):

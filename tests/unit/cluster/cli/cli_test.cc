@@ -454,7 +454,8 @@ TEST_F(CliTest, WhatTheNodeRefusesIsReported) {
   EXPECT_EQ(run.out, "");
   EXPECT_EQ(run.err,
             "{\"code\":\"INVALID_ARGUMENT\",\"reason\":\"BAD_MANIFEST\","
-            "\"outcome\":\"NOT_EXECUTED\",\"message\":\"children[0].type: no "
+            "\"outcome\":\"NOT_EXECUTED\",\"message\":\"stdin:3:19: "
+            "children[0].type: no "
             "node has the type \\\"countre\\\"\"}\n");
 }
 
