@@ -91,6 +91,19 @@ TEST_F(ManifestCompilerTest, KeepsWhatIsGiven) {
   EXPECT_EQ(options.initial_value(), 42);
 }
 
+TEST_F(ManifestCompilerTest, ATypesDefaultsComeBeforeOurs) {
+  types_["counter"].hosted.set_restart(store::v1::TRANSIENT);
+  types_["counter"].hosted.mutable_shutdown()->set_infinity(true);
+  const auto request = MustCompile(
+      "supervisor: 's' children { id: 'a' type: 'counter' }"
+      "children { id: 'b' type: 'counter' restart: TEMPORARY "
+      "           shutdown { brutal_kill: true } }");
+  EXPECT_EQ(request.children(0).restart(), store::v1::TRANSIENT);
+  EXPECT_TRUE(request.children(0).shutdown().infinity());
+  EXPECT_EQ(request.children(1).restart(), store::v1::TEMPORARY);
+  EXPECT_TRUE(request.children(1).shutdown().brutal_kill());
+}
+
 TEST_F(ManifestCompilerTest, AnEmptyTreeIsATree) {
   EXPECT_EQ(MustCompile("supervisor: 's'").children_size(), 0);
 }
