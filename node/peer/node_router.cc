@@ -50,6 +50,13 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   void RouteCall(Request request, std::shared_ptr<CallSlot> slot);
   void RouteCast(Request request, absl::AnyInvocable<void(absl::Status)> taken);
   void RouteInfo(const ServerRef& target, Info info, Meta meta);
+  // The router goes: whoever still waits for the store is dropped, since what
+  // waits refers to this object.
+  void Drop() ABSL_LOCKS_EXCLUDED(mu_) {
+    decltype(waiting_) dropped;
+    MutexLock lock(&mu_);
+    dropped.swap(waiting_);
+  }
 
  private:
   // A message to a cluster-wide name on its way.
@@ -381,7 +388,7 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
 NodeRouter::NodeRouter(Runtime* runtime, NameRegistry* names, Peers* peers)
     : core_(std::make_shared<Core>(runtime, names, peers)) {}
 
-NodeRouter::~NodeRouter() = default;
+NodeRouter::~NodeRouter() { core_->Drop(); }
 
 void NodeRouter::RouteCall(Request request, std::shared_ptr<CallSlot> slot) {
   core_->RouteCall(std::move(request), std::move(slot));

@@ -151,10 +151,12 @@ class Pending {
 
   // Calls `done` once with the value, on whichever thread brings it.
   void Then(absl::AnyInvocable<void(T)> done) && {
-    auto arrival = std::move(arrival_);
-    auto* raw = arrival.get();
-    raw->OnReady([arrival = std::move(arrival),
-                  done = std::move(done)]() mutable { done(arrival->Take()); });
+    const auto arrival = std::move(arrival_);
+    auto* const raw = arrival.get();
+    // Not owned by what it owns itself: whoever brings the value keeps it alive
+    // meanwhile, and if nobody ever does, nothing is left of it.
+    raw->OnReady(
+        [raw, done = std::move(done)]() mutable { done(raw->Take()); });
   }
 
  private:
