@@ -16,8 +16,8 @@ namespace muster {
 // One child as its supervisor knows it.
 //
 //   idle --start--> starting --ok--> running --stop--> stopping --> idle
-//    ^                  \ failed        \ exited, its node died
-//    \-------------------\---------------\
+//    ^                  | failed        | exited, its node died
+//    +------------------+---------------+
 //   ended: it ended and its restart type wants no other start.
 enum class ChildPhase { kIdle, kStarting, kRunning, kStopping, kEnded };
 
