@@ -74,7 +74,9 @@ TEST(HandshakeTest, SpeaksTheGreatestCommonVersion) {
     const HandshakeDecision decision = DecideHandshake(input);
     EXPECT_EQ(decision.protocol, c.want);
     EXPECT_EQ(decision.accept, c.want != 0);
-    if (c.want == 0) EXPECT_EQ(decision.reason, Refuse::VERSION);
+    if (c.want == 0) {
+      EXPECT_EQ(decision.reason, Refuse::VERSION);
+    }
   }
 }
 
