@@ -525,6 +525,17 @@ void ClusterSupervisor::CheckNodes(Context& self) {
   }
 }
 
+std::string ClusterSupervisor::MayBeAt(const Child& child) const {
+  std::string owner = OwnerOf(child);
+  if (owner.empty() &&
+      env_.membership->IsCurrent(
+          child.unanswered_node,
+          static_cast<int64_t>(child.unanswered_epoch.revision))) {
+    owner = child.unanswered_node;
+  }
+  return owner;
+}
+
 void ClusterSupervisor::Act(Context& self) {
   if (!loaded_) return;
   CheckNodes(self);
@@ -535,7 +546,7 @@ void ClusterSupervisor::Act(Context& self) {
     if (!child->record.wanted() &&
         (child->phase == ChildPhase::kIdle ||
          child->phase == ChildPhase::kEnded) &&
-        OwnerOf(*child).empty()) {
+        MayBeAt(*child).empty()) {
       forget.push_back(
           StoreOp::Delete(keys.Child(id_, child->record.spec().id())));
       child.reset();
@@ -575,7 +586,7 @@ void ClusterSupervisor::Act(Context& self) {
     if (child->phase == ChildPhase::kIdle ||
         child->phase == ChildPhase::kEnded) {
       // Only its owner can start it again, or free its name, while it lives.
-      view.node = OwnerOf(*child);
+      view.node = view.wanted ? OwnerOf(*child) : MayBeAt(*child);
     }
     views.push_back(std::move(view));
   }
@@ -672,6 +683,7 @@ void ClusterSupervisor::Started(StartDone& done, Context& self) {
     child->epoch = Epoch::FromProto(done.result->epoch());
     child->instance = done.result->instance();
     child->detail.clear();
+    child->unanswered_node.clear();
     child->failures = 0;
     child->record.set_instance(child->instance);
     Persist({PutChild(*child)}, self);
@@ -679,6 +691,10 @@ void ClusterSupervisor::Started(StartDone& done, Context& self) {
   }
   const absl::Status& status = done.result.status();
   const std::string reason = ReasonOf(status);
+  if (OutcomeOf(status) == Outcome::kUnknown) {
+    child->unanswered_node = child->node;
+    child->unanswered_epoch = child->node_epoch;
+  }
   child->phase = ChildPhase::kIdle;
   child->detail = std::string(status.message());
   if (reason == "IGNORED") {  // otp S7, S24
@@ -705,6 +721,7 @@ void ClusterSupervisor::Stopped(StopDone& done, Context& self) {
   if (done.status.ok()) {
     child->phase =
         child->record.has_ended() ? ChildPhase::kEnded : ChildPhase::kIdle;
+    if (child->unanswered_node == child->node) child->unanswered_node.clear();
     child->node.clear();
     child->pid = Pid();
     child->instance.clear();

@@ -50,6 +50,11 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
     std::string instance;
     // What the running one was started with.
     std::string started_spec;
+    // A start was ordered here without an answer, so that it may still take
+    // effect: a child that is not wanted any more is stopped there before it
+    // is forgotten. Empty: no such order.
+    std::string unanswered_node;
+    Epoch unanswered_epoch;
     int failures = 0;
     BootTime not_before;
     std::string detail;
@@ -95,6 +100,9 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   void Started(StartDone& done, Context& self);
   void Stopped(StopDone& done, Context& self);
   void Exited(Child& child, const ExitReason& reason, Context& self);
+  // Where a child that is not wanted may yet be: OwnerOf, else the node of an
+  // unanswered order while it lives.
+  std::string MayBeAt(const Child& child) const;
   // Counts a restart; false: the supervisor gives up.
   bool CountRestart(Context& self);
   void GiveUp(absl::string_view why, Context& self);
