@@ -78,7 +78,7 @@ template <typename Request, typename Handler>
 HandlerResult Dispatch(Payload& request, Handler handler) {
   const Request* typed = request.As<Request>();
   if (typed == nullptr) {
-    return MalformedRequest(Request::descriptor()->full_name());
+    return MalformedRequest(TypeNameOf<Request>());
   }
   return handler(*typed).Erase();
 }

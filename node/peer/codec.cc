@@ -54,6 +54,7 @@ absl::Status CheckMeta(size_t chain, size_t metadata_bytes, uint32_t hops) {
 absl::Status CheckTarget(const ServerRef& target) {
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:
       if (!target.pid().empty()) return absl::OkStatus();
       return Error(absl::StatusCode::kInvalidArgument, "BAD_PID",
                    "the target is the empty pid")
@@ -61,6 +62,8 @@ absl::Status CheckTarget(const ServerRef& target) {
     case ServerRef::Kind::kLocal:
     case ServerRef::Kind::kGlobal:
       return ValidateName(target.name());
+    case ServerRef::Kind::kVia:  // Never on the wire.
+      break;
   }
   return absl::OkStatus();
 }

@@ -215,7 +215,11 @@ void NodeRouter::Core::RouteCall(Request request,
                                  std::shared_ptr<CallSlot> slot) {
   const ServerRef& target = request.target;
   switch (target.kind()) {
-    case ServerRef::Kind::kPid: {
+    case ServerRef::Kind::kVia:  // The runtime has resolved it.
+      slot->Complete(CallResult(NobodyIs(target).status()));
+      return;
+    case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias: {
       const Pid pid = target.pid();
       if (pid.node == runtime_->node()) {
         runtime_->CallLocal(pid, std::move(request), std::move(slot));
@@ -292,7 +296,10 @@ void NodeRouter::Core::RouteCast(Request request,
   const ServerRef& target = request.target;
   Pid here;
   switch (target.kind()) {
+    case ServerRef::Kind::kVia:
+      break;
     case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:
       if (target.pid().node != runtime_->node()) {
         const Pid pid = target.pid();
         peers_->SendCast(pid.node, pid, request, std::move(taken));
@@ -350,7 +357,10 @@ void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
 void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
                                  Meta meta) {
   switch (target.kind()) {
+    case ServerRef::Kind::kVia:
+      return;
     case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:
       if (target.pid().node == runtime_->node()) {
         runtime_->SendLocal(target.pid(), std::move(info));
       } else {

@@ -50,6 +50,16 @@ class Later {
 };
 
 // Never reached the other node.
+Error LocalValue(const Request& request) {
+  return Error(
+             absl::StatusCode::kInvalidArgument, "LOCAL_VALUE",
+             absl::StrCat("a ", request.payload.type(), " for ", request.method,
+                          " is a C++ value, which cannot leave its node: "
+                          "call from the node of ",
+                          request.target.ToString()))
+      .NotExecuted();
+}
+
 Error NodeDown(absl::string_view node, absl::string_view why) {
   return Error(absl::StatusCode::kUnavailable, "NODEDOWN",
                absl::StrCat("node '", node, "' is down: ", why))
@@ -448,6 +458,10 @@ void Peers::Impl::SendCall(absl::string_view node, const Pid& resolved,
                            std::shared_ptr<CallSlot> slot,
                            std::shared_ptr<CallSlot> outer) {
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  if (request.payload.is_local()) {
+    slot->Complete(CallResult(LocalValue(request).status()));
+    return;
+  }
   absl::StatusOr<Frame> frame =
       EncodeCall(request, resolved, id, clock().Boot());
   if (!frame.ok()) {
@@ -468,6 +482,10 @@ void Peers::Impl::SendCast(absl::string_view node, const Pid& resolved,
                            absl::AnyInvocable<void(absl::Status)> taken) {
   const uint64_t id =
       taken ? next_id_.fetch_add(1, std::memory_order_relaxed) : 0;
+  if (request.payload.is_local()) {
+    Answer(taken, LocalValue(request));
+    return;
+  }
   absl::StatusOr<Frame> frame =
       EncodeCast(request, resolved, id, clock().Boot());
   if (!frame.ok()) {

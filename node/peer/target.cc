@@ -50,7 +50,10 @@ absl::StatusOr<Pid> FindTarget(const Runtime& runtime,
                                const ServerRef& target, Epoch target_epoch,
                                const Pid& resolved) {
   switch (target.kind()) {
+    case ServerRef::Kind::kVia:
+      break;
     case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:
       if (runtime.Find(target.pid()) == nullptr) return NobodyIs(target);
       return target.pid();
     case ServerRef::Kind::kLocal: {

@@ -214,11 +214,10 @@ PendingCall<Response> TypedCall(Caller& caller, const ServerRef& to,
         }
         auto response = result.reply.template Take<Response>();
         if (response == nullptr) {
-          arrival->Set(
-              Error(absl::StatusCode::kInternal, "BUG",
-                    "the reply is no " + Response::descriptor()->full_name())
-                  .Executed()
-                  .status());
+          arrival->Set(Error(absl::StatusCode::kInternal, "BUG",
+                             "the reply is no " + TypeNameOf<Response>())
+                           .Executed()
+                           .status());
           return;
         }
         arrival->Set(std::move(*response));

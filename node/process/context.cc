@@ -38,12 +38,17 @@ Error CallingSelf(const ServerRef& to) {
 bool IsSelf(const Process& self, const ServerRef& to) {
   switch (to.kind()) {
     case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:
       return to.pid() == self.pid();
     case ServerRef::Kind::kLocal:
       return !self.local_name().empty() && to.name() == self.local_name() &&
              (to.node().empty() || to.node() == self.pid().node);
     case ServerRef::Kind::kGlobal:
       return !self.global_name().empty() && to.name() == self.global_name();
+    case ServerRef::Kind::kVia: {
+      const ViaRegistry* const registry = self.runtime().FindVia(to.registry());
+      return registry != nullptr && registry->WhereIs(to.name()) == self.pid();
+    }
   }
   return false;
 }

@@ -47,6 +47,22 @@ Runtime::~Runtime() {
   for (const auto& [number, process] : processes) process->Abandon();
 }
 
+bool Runtime::AddVia(absl::string_view name, ViaRegistry* registry) {
+  MutexLock lock(&mu_);
+  return vias_.try_emplace(name, registry).second;
+}
+
+void Runtime::RemoveVia(absl::string_view name) {
+  MutexLock lock(&mu_);
+  vias_.erase(name);
+}
+
+ViaRegistry* Runtime::FindVia(absl::string_view name) const {
+  MutexLock lock(&mu_);
+  const auto at = vias_.find(name);
+  return at == vias_.end() ? nullptr : at->second;
+}
+
 // -- Starting and ending -----------------------------------------------------
 
 Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
@@ -273,6 +289,8 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
       return IsLocal(target.pid()) ? target.pid() : Pid();
+    case ServerRef::Kind::kAlias:
+      return Pid();
     case ServerRef::Kind::kLocal:
       if (!target.node().empty() && target.node() != options_.node) {
         return Pid();
@@ -280,6 +298,10 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
       return WhereIsLocal(target.name());
     case ServerRef::Kind::kGlobal:
       return WhereIsGlobal(target.name());
+    case ServerRef::Kind::kVia: {
+      const ViaRegistry* const registry = FindVia(target.registry());
+      return registry == nullptr ? Pid() : registry->WhereIs(target.name());
+    }
   }
   return Pid();
 }
@@ -287,11 +309,14 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
 bool Runtime::IsElsewhere(const ServerRef& target) const {
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:
       return target.pid().node != options_.node;
     case ServerRef::Kind::kLocal:
       return !target.node().empty() && target.node() != options_.node;
     case ServerRef::Kind::kGlobal:
       return true;
+    case ServerRef::Kind::kVia:
+      return false;
   }
   return false;
 }

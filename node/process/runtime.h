@@ -29,6 +29,7 @@
 #include "node/process/process_body.h"
 #include "node/process/router.h"
 #include "node/process/signals.h"
+#include "node/process/via.h"
 #include "node/types/exit_reason.h"
 #include "node/types/info.h"
 #include "node/types/pid.h"
@@ -101,6 +102,12 @@ class Runtime {
   // Cluster-wide names, for node/registry/names.h; null on a node without.
   void set_names(NameRegistry* names) { names_ = names; }
   NameRegistry* names() const { return names_; }
+  // Lets ServerRef::Via(name, key) find processes. False: the name is taken.
+  bool AddVia(absl::string_view name, ViaRegistry* registry)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void RemoveVia(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
+  // Null: there is none.
+  ViaRegistry* FindVia(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- Starting and ending -------------------------------------------------
   // Starts a process. The pid is known at once; `started` learns how Init
@@ -231,6 +238,7 @@ class Runtime {
       ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, Pid> local_names_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, Pid> global_names_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, ViaRegistry*> vias_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint64_t, Timer> timers_ ABSL_GUARDED_BY(mu_);
   // Process number -> its armed timers.
   absl::flat_hash_map<uint64_t, absl::flat_hash_set<uint64_t>> timers_of_

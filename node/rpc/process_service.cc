@@ -48,6 +48,11 @@ absl::StatusOr<ServerRef> ReadServer(const core::v1::ServerRef& server) {
         status = Refuse("BAD_PID", "server.pid is not the pid of a process");
       }
       break;
+    case core::v1::ServerRef::kAlias:
+      status = Refuse("BAD_TARGET",
+                      "server.alias is a reply address between processes: set "
+                      "server.global, server.local or server.pid");
+      break;
     case core::v1::ServerRef::REF_NOT_SET:
       status = Refuse("NO_NAME",
                       "which server? set server.global, server.local or "

@@ -4,6 +4,8 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "node/process/runtime.h"
+#include "node/types/status.h"
 
 namespace muster {
 namespace {
@@ -30,13 +32,12 @@ absl::StatusOr<std::unique_ptr<Supervisor>> Supervisor::Make(
   }
   absl::flat_hash_set<std::string> ids;
   for (const ChildSpec& child : spec.children) {
-    if (child.id.empty()) return BadSpec("a child has no id");
+    if (absl::Status checked = CheckChildSpec(child); !checked.ok()) {
+      return checked;
+    }
     if (!ids.insert(child.id).second) {
       return BadSpec(absl::StrCat("two children have the id '", child.id,
                                   "': ids are unique"));
-    }
-    if (!child.factory) {
-      return BadSpec(absl::StrCat("child '", child.id, "' has no factory"));
     }
   }
   return std::unique_ptr<Supervisor>(new Supervisor(std::move(spec)));
@@ -50,55 +51,28 @@ Supervisor::Supervisor(SupervisorSpec spec)
   }
 }
 
-Pending<absl::StatusOr<Pid>> Supervisor::StartChild(const ChildSpec& spec,
-                                                    Context& self) {
-  StartOptions options;
-  options.name = spec.name;
-  std::unique_ptr<ProcessBody> server;
-  Payload init;
-  try {
-    server = spec.factory();
-    init = spec.init();
-  } catch (...) {  // A failed start like any other (otp S7).
-    auto failed = std::make_shared<internal::Arrival<absl::StatusOr<Pid>>>();
-    failed->Set(Error(absl::StatusCode::kAborted, "INIT_FAILED",
-                      absl::StrCat("the factory of '", spec.id, "' threw"))
-                    .Executed());
-    return Pending<absl::StatusOr<Pid>>(std::move(failed));
-  }
-  return StartLink(self, std::move(server), std::move(init),
-                   std::move(options));
-}
-
-Pending<ExitReason> Supervisor::StopChild(const Child& child, Context& self) {
-  auto arrival = std::make_shared<internal::Arrival<ExitReason>>();
-  const Shutdown& shutdown = child.spec.shutdown;
-  self.runtime().Stop(
-      self.pid(), child.pid,
-      shutdown.brutal_kill() ? absl::ZeroDuration() : shutdown.limit(),
-      [arrival](ExitReason reason) { arrival->Set(std::move(reason)); });
-  return Pending<ExitReason>(std::move(arrival));
-}
-
 InitResult Supervisor::Init(Context& self) {
   self.TrapExit(true);
   for (size_t i = 0; i < children_.size(); ++i) {
     Child& child = children_[i];
-    absl::StatusOr<Pid> pid = co_await StartChild(child.spec, self);
-    if (pid.ok()) {
-      child.pid = *std::move(pid);
+    absl::StatusOr<StartedChild> started =
+        co_await StartChildProcess(child.spec, self);
+    if (started.ok()) {
+      child.pid = started->pid;
       continue;
     }
-    if (ReasonOf(pid.status()) == "IGNORED") {  // otp S7
+    if (ReasonOf(started.status()) == "IGNORED") {  // otp S7
       child.kept = child.spec.restart != Restart::kTemporary;
       continue;
     }
     for (size_t j = i; j-- > 0;) {  // otp S8
-      if (!children_[j].pid.empty()) co_await StopChild(children_[j], self);
+      if (!children_[j].pid.empty()) {
+        co_await StopChildProcess(children_[j].spec, children_[j].pid, self);
+      }
     }
     co_return Stop(ExitReason::Shutdown(
         absl::StrCat("failed_to_start_child '", child.spec.id,
-                     "': ", pid.status().message())));
+                     "': ", started.status().message())));
   }
   co_return Ok();
 }
@@ -138,16 +112,17 @@ Next Supervisor::HandleInfo(Info info, Context& self) {
     co_return Stop(ExitReason::Shutdown());
   }
   Child& child = children_[index];
-  absl::StatusOr<Pid> pid = co_await StartChild(child.spec, self);
-  if (pid.ok()) {
-    child.pid = *std::move(pid);
-  } else if (ReasonOf(pid.status()) == "IGNORED") {  // otp S24
+  absl::StatusOr<StartedChild> started =
+      co_await StartChildProcess(child.spec, self);
+  if (started.ok()) {
+    child.pid = started->pid;
+  } else if (ReasonOf(started.status()) == "IGNORED") {  // otp S24
     child.kept = child.spec.restart != Restart::kTemporary;
   } else {
     // Through the mailbox, so that an order to shut down gets its turn
     // (otp S21).
     self.LogError(absl::StrCat("child '", child.spec.id,
-                               "' cannot start: ", pid.status().message()));
+                               "' cannot start: ", started.status().message()));
     // Not self.Send(), which a closed fence would swallow.
     self.runtime().Send(self.pid(), Info(Retry{index}));
   }
@@ -158,8 +133,10 @@ Next Supervisor::Terminate(const ExitReason&, Context& self) {
   for (size_t i = children_.size(); i-- > 0;) {
     Child& child = children_[i];
     if (child.pid.empty()) continue;
-    const ExitReason ended = co_await StopChild(child, self);
-    if (!ended.IsNormal() && !child.spec.shutdown.brutal_kill()) {  // otp S27
+    const ExitReason ended =
+        co_await StopChildProcess(child.spec, child.pid, self);
+    if (!ended.IsNormal() &&
+        !child.spec.shutdown_or_default().brutal_kill()) {  // otp S27
       self.LogError(absl::StrCat("child '", child.spec.id,
                                  "' ended in its shutdown with ",
                                  ended.ToString()));

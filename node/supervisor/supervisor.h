@@ -3,7 +3,6 @@
 #define MUSTER_NODE_SUPERVISOR_SUPERVISOR_H_
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,8 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "node/gen_server/server_type.h"
-#include "node/gen_server/start.h"
+#include "node/gen_server/gen_server.h"
+#include "node/supervisor/child_spec.h"
 #include "node/supervisor/restart_window.h"
 
 namespace muster {
@@ -22,31 +21,6 @@ enum class Strategy {
   kOneForOne,   // Nothing.
   kOneForAll,   // All others. Not yet: refused.
   kRestForOne,  // Those started after it. Not yet: refused.
-};
-
-// How one child is started, restarted and stopped (otp S2).
-struct ChildSpec {
-  // Unique within the supervisor.
-  std::string id;
-  // Makes the server anew for each start.
-  std::function<std::unique_ptr<ProcessBody>()> factory;
-  // What it is initialized with, made anew for each start.
-  std::function<Payload()> init = [] { return Payload(); };
-  // Name on this node; empty: none.
-  std::string name;
-  Restart restart = Restart::kPermanent;
-  Shutdown shutdown = Shutdown::Within(absl::Seconds(5));
-
-  // The child_spec/1 of a server type: id and name default to the type's.
-  template <typename T>
-  static ChildSpec Of(typename T::Options options, std::string id) {
-    ChildSpec spec;
-    spec.id = id;
-    spec.name = std::move(id);
-    spec.factory = [] { return std::make_unique<T>(); };
-    spec.init = [options] { return Payload::Of(options); };
-    return spec;
-  }
 };
 
 struct SupervisorSpec {
@@ -84,8 +58,6 @@ class Supervisor final : public InfoServer {
   };
 
   explicit Supervisor(SupervisorSpec spec);
-  Pending<absl::StatusOr<Pid>> StartChild(const ChildSpec& spec, Context& self);
-  Pending<ExitReason> StopChild(const Child& child, Context& self);
 
   std::vector<Child> children_;
   RestartWindow window_;

@@ -1,7 +1,10 @@
 #include "node/types/payload.h"
 
+#include <cxxabi.h>
+
 #include <climits>
 #include <cstdint>
+#include <cstdlib>
 #include <typeinfo>
 
 #include "google/protobuf/io/coded_stream.h"
@@ -12,6 +15,9 @@ namespace {
 
 // Messages nested deeper are refused (guarantees section 10).
 constexpr int kNestingMax = 32;
+
+// What a C++ value counts for in a mailbox; its true size is its own secret.
+constexpr size_t kLocalValueBytes = 64;
 
 std::string Serialize(const google::protobuf::Message& message) {
   std::string bytes;
@@ -37,6 +43,19 @@ bool Parse(absl::string_view bytes, google::protobuf::Message* message) {
 
 }  // namespace
 
+namespace internal {
+
+std::string CppTypeName(const std::type_info& type) {
+  int error = 0;
+  char* const text = abi::__cxa_demangle(type.name(), nullptr, nullptr, &error);
+  if (error != 0 || text == nullptr) return type.name();
+  std::string result(text);
+  std::free(text);
+  return result;
+}
+
+}  // namespace internal
+
 Payload Payload::FromBytes(std::string bytes, absl::string_view type) {
   Payload payload;
   payload.bytes_ = std::move(bytes);
@@ -45,6 +64,7 @@ Payload Payload::FromBytes(std::string bytes, absl::string_view type) {
 }
 
 std::string Payload::type() const {
+  if (value_ != nullptr) return internal::CppTypeName(value_->type());
   if (message_ != nullptr) return message_->GetDescriptor()->full_name();
   return type_;
 }
@@ -54,6 +74,7 @@ std::string Payload::ToBytes() const {
 }
 
 size_t Payload::size_bytes() const {
+  if (value_ != nullptr) return kLocalValueBytes;
   return message_ != nullptr ? message_->ByteSizeLong() : bytes_.size();
 }
 

@@ -2,6 +2,7 @@
 #ifndef MUSTER_NODE_TYPES_SERVER_REF_H_
 #define MUSTER_NODE_TYPES_SERVER_REF_H_
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -11,11 +12,12 @@
 
 namespace muster {
 
-// A pid, a name on one node, or a cluster-wide name. A plain string is a
-// cluster-wide name, so `CounterClient(self, "counter_a")` reads as it should.
+// A pid, an alias of one, a name on one node, a cluster-wide name, or a key in
+// a registry of this node. A plain string is a cluster-wide name, so
+// `CounterClient(self, "counter_a")` reads as it should.
 class ServerRef {
  public:
-  enum class Kind { kPid, kLocal, kGlobal };
+  enum class Kind { kPid, kAlias, kLocal, kGlobal, kVia };
 
   ServerRef(Pid pid) : kind_(Kind::kPid), pid_(std::move(pid)) {}  // NOLINT
   ServerRef(absl::string_view global)                              // NOLINT
@@ -33,10 +35,26 @@ class ServerRef {
     return ServerRef(Kind::kGlobal, name, "");
   }
 
+  // A reply address of `pid` that it can switch off (otp A1).
+  static ServerRef Alias(Pid pid, uint64_t alias) {
+    ServerRef ref(Kind::kAlias, "", "");
+    ref.pid_ = std::move(pid);
+    ref.alias_ = alias;
+    return ref;
+  }
+  // Whoever has `key` in the registry called `registry` of the sender's node
+  // (node/process/via.h); resolved by the sender.
+  static ServerRef Via(absl::string_view registry, absl::string_view key) {
+    return ServerRef(Kind::kVia, key, registry);
+  }
+
   Kind kind() const { return kind_; }
-  const Pid& pid() const { return pid_; }            // kPid
-  const std::string& name() const { return name_; }  // kLocal, kGlobal
-  const std::string& node() const { return node_; }  // kLocal
+  const Pid& pid() const { return pid_; }    // kPid, kAlias
+  uint64_t alias() const { return alias_; }  // kAlias
+  // kLocal, kGlobal; the key with kVia.
+  const std::string& name() const { return name_; }
+  const std::string& node() const { return node_; }      // kLocal
+  const std::string& registry() const { return node_; }  // kVia
 
   // For messages to people: "counter_a", "log on node b", or the pid.
   std::string ToString() const;
@@ -52,8 +70,9 @@ class ServerRef {
 
   Kind kind_;
   Pid pid_;
+  uint64_t alias_ = 0;
   std::string name_;
-  std::string node_;
+  std::string node_;  // Also the registry's name.
 };
 
 }  // namespace muster

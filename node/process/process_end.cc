@@ -1,0 +1,143 @@
+// How a Process ends.
+#include <deque>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "node/process/answer.h"
+#include "node/process/process.h"
+
+namespace muster {
+
+void Process::LogEnding(const ExitReason& reason) {
+  if (reason.IsNormal()) return;  // otp G23
+  runtime_->log().Error(absl::StrCat(pid_.ToString(), name().empty() ? "" : " ",
+                                     name(), " crashed: ", reason.ToString()));
+}
+
+void Process::Crash(Stage stage, const ExitReason& reason) {
+  switch (stage) {
+    case Stage::kInit:
+    case Stage::kTerminate:
+      // Init gets no Terminate (otp H9); what Terminate throws replaces the
+      // reason (otp G21).
+      LogEnding(reason);
+      Finish(reason);
+      return;
+    default:
+      BeginTerminate(reason);
+  }
+}
+
+void Process::FinishCurrent() {
+  current_ = Envelope();
+  stage_ = Stage::kNone;
+}
+
+void Process::ReportStarted(absl::Status status) {
+  if (!started_) return;
+  auto started = std::move(started_);
+  started_ = nullptr;
+  started(std::move(status));
+}
+
+void Process::Finish(const ExitReason& reason) {
+  const Stage stage = stage_;
+  std::deque<Envelope> mailbox;
+  absl::btree_set<Pid> links;
+  absl::btree_map<uint64_t, Watcher> watchers;
+  absl::Status start_error;
+  Epoch epoch;
+  bool killed;
+  {
+    MutexLock lock(&mu_);
+    life_ = Life::kDead;
+    waiting_ = false;
+    ended_ = reason;
+    killed = doomed_.has_value();
+    mailbox.swap(mailbox_);
+    mailbox_bytes_ = 0;
+    links.swap(links_);
+    watchers.swap(watchers_);
+    start_error = start_error_;
+    epoch = global_epoch_;
+    ++wait_token_;
+  }
+  // The coroutine goes before what it refers to; then the server itself.
+  result_.reset();
+  body_.reset();
+  if (start_timer_ != 0) {
+    runtime_->scheduler().Cancel(std::exchange(start_timer_, 0));
+  }
+  if (idle_timer_ != 0) {
+    runtime_->scheduler().Cancel(std::exchange(idle_timer_, 0));
+  }
+  for (const uint64_t ref : std::exchange(own_monitors_, {})) {
+    runtime_->Demonitor(pid_, MonitorRef{ref});
+  }
+  // Names are free before anybody hears of the end (otp P8).
+  runtime_->Forget(*this);
+  if (started_ && links.erase(spawn_.link_to) > 0) {
+    // A failed start leaves the starter no Exit; it gets the error (otp H6).
+    if (auto parent = runtime_->Find(spawn_.link_to)) parent->RemoveLink(pid_);
+  }
+  // The stop's own reply comes after Terminate and before the exit signals
+  // (otp G6, 3.2), unless it was killed.
+  if (current_.slot != nullptr && stop_reply_.has_value() && !killed) {
+    internal::Answer(*current_.slot, CallResult(*std::move(stop_reply_)),
+                     *runtime_, epoch);
+  }
+  for (const Pid& other : links) {
+    runtime_->SendExit(pid_, other, reason, /*via_link=*/true);
+  }
+  for (auto& [ref, watcher] : watchers) {
+    if (watcher.observer) {
+      watcher.observer(reason);
+    } else {
+      runtime_->SendDown(watcher.pid, Down(MonitorRef{ref}, pid_, reason));
+    }
+  }
+  if (current_.slot != nullptr) current_.slot->Fail(Exited(reason));
+  for (const auto& slot : std::exchange(unanswered_, {})) {
+    slot->Fail(Exited(reason));
+  }
+  for (Envelope& envelope : mailbox) {
+    if (envelope.slot != nullptr) envelope.slot->Fail(Exited(reason));
+  }
+  if (started_) {
+    if (start_error.ok()) {
+      start_error =
+          Error(absl::StatusCode::kAborted, "INIT_FAILED",
+                absl::StrCat(spawn_.type.empty() ? "the process" : spawn_.type,
+                             stage == Stage::kInit ? " ended in Init: "
+                                                   : " ended before Init: ",
+                             reason.ToString()))
+              .With("exit_reason", reason.ToString())
+              .Executed();
+    }
+    ReportStarted(std::move(start_error));
+  }
+  FinishCurrent();
+}
+
+void Process::Abandon() {
+  std::shared_ptr<Process> self;
+  std::deque<Envelope> mailbox;
+  absl::btree_map<uint64_t, Watcher> watchers;
+  {
+    MutexLock lock(&mu_);
+    life_ = Life::kDead;
+    ended_ = ExitReason::Killed();
+    self = std::move(self_);
+    mailbox.swap(mailbox_);
+    watchers.swap(watchers_);
+    ++wait_token_;
+  }
+  result_.reset();
+  body_.reset();
+  current_ = Envelope();
+  unanswered_.clear();
+  started_ = nullptr;
+  continue_.reset();
+}
+
+}  // namespace muster

@@ -1,0 +1,495 @@
+// Process's loop: what runs next, and what a callback's answer does.
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <typeinfo>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "node/base/check.h"
+#include "node/process/answer.h"
+#include "node/process/process.h"
+
+namespace muster {
+namespace {
+
+thread_local Process* current_process = nullptr;
+
+// How long a server waits before it looks again whether its fence is open.
+constexpr absl::Duration kThawInterval = absl::Milliseconds(20);
+
+class CurrentScope {
+ public:
+  explicit CurrentScope(Process* process)
+      : outer_(std::exchange(current_process, process)) {}
+  ~CurrentScope() { current_process = outer_; }
+
+ private:
+  Process* const outer_;
+};
+
+std::string TypeName(const std::type_info* type) {
+  if (type == nullptr) return "an unknown type";
+  int status = 0;
+  char* const name =
+      abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
+  std::string result = name != nullptr ? name : type->name();
+  std::free(name);
+  return result;
+}
+
+// Inside a catch block: what was thrown.
+ExitReason ThrownReason() {
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    return ExitReason::Exception(
+        absl::StrCat(TypeName(&typeid(e)), ": ", e.what()));
+  } catch (...) {
+    return ExitReason::Exception(absl::StrCat(
+        "a value of type ", TypeName(abi::__cxa_current_exception_type())));
+  }
+}
+
+}  // namespace
+
+Process* Process::Current() { return current_process; }
+
+// -- The loop ----------------------------------------------------------------
+
+void Process::Run() {
+  std::shared_ptr<Process> self;
+  {
+    MutexLock lock(&mu_);
+    self = std::move(self_);
+    running_ = true;
+  }
+  CurrentScope scope(this);
+  for (int budget = runtime_->options().reductions; budget > 0; --budget) {
+    const Work work = NextWork(FenceOpen());
+    if (work == Work::kNone) return;
+    if (work == Work::kThaw) {
+      ThawLater();
+      return;
+    }
+    Dispatch(work);
+  }
+  {
+    MutexLock lock(&mu_);
+    running_ = false;
+    if (life_ == Life::kDead) return;
+    self_ = std::move(self);
+  }
+  Submit();
+}
+
+Process::Work Process::NextWork(bool fence_open) {
+  MutexLock lock(&mu_);
+  const auto leave = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    scheduled_ = false;
+    running_ = false;
+    return Work::kNone;
+  };
+  if (life_ == Life::kSpawned || life_ == Life::kDead) return leave();
+  if (doomed_.has_value()) return Work::kDie;
+  if (waiting_) {
+    if (!woken_) return leave();
+    woken_ = false;
+    waiting_ = false;
+    return Work::kResume;
+  }
+  if (life_ == Life::kHeld) return leave();
+  if (life_ == Life::kStarting) return Work::kInit;
+  if (!fence_open) {
+    const Work frozen = FrozenWorkLocked();
+    if (frozen == Work::kThaw) leave();
+    if (frozen != Work::kNone) return frozen;
+  }
+  if (continue_.has_value()) return Work::kContinue;
+  if (!mailbox_.empty()) {
+    current_ = std::move(mailbox_.front());
+    mailbox_.pop_front();
+    mailbox_bytes_ -= current_.bytes;
+    // Any message ends the wait for inactivity (otp G14).
+    timeout_due_ = false;
+    timeout_armed_ = false;
+    ++idle_generation_;
+    return Work::kMessage;
+  }
+  if (timeout_due_) {
+    timeout_due_ = false;
+    timeout_armed_ = false;
+    return Work::kTimeout;
+  }
+  if (idle_after_ != absl::InfiniteDuration() && !timeout_armed_) {
+    return Work::kArmTimeout;
+  }
+  return leave();
+}
+
+Process::Work Process::FrozenWorkLocked() {
+  // What is queued stays, calls are refused (guarantees R11).
+  const auto call = std::find_if(
+      mailbox_.begin(), mailbox_.end(),
+      [](const Envelope& e) { return e.kind == Envelope::Kind::kCall; });
+  if (call != mailbox_.end()) {
+    current_ = std::move(*call);
+    mailbox_.erase(call);
+    mailbox_bytes_ -= current_.bytes;
+    return Work::kRefuse;
+  }
+  if (mailbox_.empty() && !continue_.has_value() && !timeout_due_) {
+    return Work::kNone;
+  }
+  return Work::kThaw;
+}
+
+void Process::RefuseFrozen() {
+  current_.slot->Complete(
+      CallResult(Error(absl::StatusCode::kUnavailable, "FROZEN",
+                       absl::StrCat("'", name(),
+                                    "' is frozen: its node cannot prove that "
+                                    "it still owns the name"))
+                     .RetryAfter(absl::Milliseconds(100))
+                     .NotExecuted()
+                     .status()));
+  FinishCurrent();
+}
+
+void Process::Dispatch(Work work) {
+  switch (work) {
+    case Work::kNone:
+    case Work::kThaw:
+      return;
+    case Work::kDie: {
+      std::optional<ExitReason> reason;
+      {
+        MutexLock lock(&mu_);
+        reason = doomed_;
+      }
+      Finish(*reason);
+      return;
+    }
+    case Work::kResume: {
+      // Also with a closed fence: the handler goes on, and its sends and its
+      // reply are withheld by their own checks.
+      result_->Resume();
+      Settle();
+      return;
+    }
+    case Work::kInit:
+      Invoke(Stage::kInit,
+             [this] { return body_->OnInit(options_, context_); });
+      return;
+    case Work::kContinue: {
+      current_ = Envelope();
+      current_.kind = Envelope::Kind::kInfo;
+      current_.info = *std::move(continue_);
+      continue_.reset();
+      Invoke(Stage::kContinue,
+             [this] { return body_->OnContinue(current_.info, context_); });
+      return;
+    }
+    case Work::kTimeout:
+      idle_after_ = absl::InfiniteDuration();
+      idle_timer_ = 0;
+      Invoke(Stage::kTimeout, [this] { return body_->OnTimeout(context_); });
+      return;
+    case Work::kArmTimeout:
+      ArmTimeout();
+      return;
+    case Work::kRefuse:
+      RefuseFrozen();
+      return;
+    case Work::kMessage:
+      break;
+  }
+
+  idle_after_ = absl::InfiniteDuration();
+  if (idle_timer_ != 0) {
+    runtime_->scheduler().Cancel(std::exchange(idle_timer_, 0));
+  }
+  handled_.fetch_add(1, std::memory_order_relaxed);
+  absl::string_view service;
+  absl::string_view method;
+  if (current_.request.has_value()) {
+    SplitMethodPath(current_.request->method, &service, &method);
+  }
+  switch (current_.kind) {
+    case Envelope::Kind::kNone:
+      return;
+    case Envelope::Kind::kCall:
+      if (!FenceOpen()) {
+        RefuseFrozen();
+        return;
+      }
+      if (current_.request->meta.deadline <= runtime_->clock().Boot()) {
+        // Expired work is dropped before it runs (otp 16.3).
+        current_.slot->Fail(Error(absl::StatusCode::kDeadlineExceeded,
+                                  "TIMEOUT",
+                                  "the call expired before its turn came"));
+        FinishCurrent();
+        return;
+      }
+      if (!current_.slot->MarkDispatched()) {  // The caller has gone.
+        FinishCurrent();
+        return;
+      }
+      Invoke(Stage::kCall, [this, method] {
+        return body_->OnCall(method, current_.request->payload, context_);
+      });
+      return;
+    case Envelope::Kind::kCast:
+      Invoke(Stage::kCast, [this, method] {
+        return body_->OnCast(method, current_.request->payload, context_);
+      });
+      return;
+    case Envelope::Kind::kInfo:
+      if (current_.down_ref.id != 0) {
+        own_monitors_.erase(current_.down_ref.id);
+        if (flushed_downs_.erase(current_.down_ref.id) > 0) {
+          FinishCurrent();
+          return;
+        }
+      }
+      Invoke(Stage::kInfo,
+             [this] { return body_->OnInfo(current_.info, context_); });
+      return;
+    case Envelope::Kind::kExit: {
+      const Pid& parent =
+          spawn_.parent.empty() ? spawn_.link_to : spawn_.parent;
+      if (current_.exit->from == parent || current_.exit->from.empty()) {
+        // An order to shut down, from the parent (otp G2) or from the system,
+        // which is everybody's, never reaches HandleInfo.
+        BeginTerminate(current_.exit->reason);
+        return;
+      }
+      current_.info = Info(*std::move(current_.exit));
+      Invoke(Stage::kInfo,
+             [this] { return body_->OnInfo(current_.info, context_); });
+      return;
+    }
+  }
+}
+
+template <typename Callback>
+void Process::Invoke(Stage stage, Callback callback) {
+  stage_ = stage;
+  try {
+    result_.emplace(callback());
+  } catch (...) {
+    Crash(stage, ThrownReason());
+    return;
+  }
+  Settle();
+}
+
+void Process::Settle() {
+  {
+    MutexLock lock(&mu_);
+    // An exit signal came meanwhile: what the handler answers is discarded,
+    // and NextWork ends the process.
+    if (doomed_.has_value()) return;
+    if (!result_->done()) {
+      waiting_ = true;
+      return;
+    }
+  }
+  internal::Decision decision;
+  const Stage stage = stage_;
+  try {
+    decision = result_->Take();
+  } catch (...) {
+    result_.reset();
+    Crash(stage, ThrownReason());
+    return;
+  }
+  result_.reset();
+  Apply(stage, std::move(decision));
+}
+
+void Process::Apply(Stage stage, internal::Decision decision) {
+  using Kind = internal::Decision::Kind;
+  if (stage == Stage::kTerminate) {
+    Finish(*ending_);
+    return;
+  }
+  if (stage == Stage::kInit) {
+    ApplyInit(std::move(decision));
+    return;
+  }
+  const Epoch epoch = global_epoch();
+  switch (decision.kind) {
+    case Kind::kReply:
+      if (current_.slot == nullptr) break;
+      internal::Answer(*current_.slot, CallResult(std::move(decision.reply)),
+                       *runtime_, epoch);
+      break;
+    case Kind::kError:
+      if (current_.slot == nullptr) {
+        context_.LogWarning(
+            absl::StrCat("a message was dropped: ", decision.error.message()));
+        break;
+      }
+      if (decision.refused) {
+        current_.slot->Complete(CallResult(std::move(decision.error)));
+      } else {
+        From(current_.slot, runtime_, epoch)
+            .ReplyError(std::move(decision.error));
+      }
+      break;
+    case Kind::kGoOn:
+    case Kind::kIgnore:
+      if (stage == Stage::kCall && !current_.slot->done()) {
+        unanswered_.push_back(current_.slot);
+        if (unanswered_.size() >= unanswered_sweep_) {
+          std::erase_if(unanswered_,
+                        [](const auto& slot) { return slot->done(); });
+          unanswered_sweep_ = std::max<size_t>(16, 2 * unanswered_.size());
+        }
+      }
+      break;
+    case Kind::kStop:
+      if (decision.replies) stop_reply_ = std::move(decision.reply);
+      BeginTerminate(*std::move(decision.stop));
+      return;
+  }
+  FinishCurrent();
+  ApplyAfter(std::move(decision.after));
+}
+
+void Process::ApplyInit(internal::Decision decision) {
+  using Kind = internal::Decision::Kind;
+  switch (decision.kind) {
+    case Kind::kGoOn:
+    case Kind::kReply: {
+      if (start_timer_ != 0) {
+        runtime_->scheduler().Cancel(std::exchange(start_timer_, 0));
+      }
+      bool doomed;
+      {
+        MutexLock lock(&mu_);
+        doomed = doomed_.has_value();
+        if (!doomed) life_ = Life::kAlive;
+      }
+      if (doomed) return;  // NextWork says so.
+      options_ = Payload();
+      stage_ = Stage::kNone;
+      ReportStarted(absl::OkStatus());
+      ApplyAfter(std::move(decision.after));
+      return;
+    }
+    case Kind::kIgnore: {
+      {
+        MutexLock lock(&mu_);
+        start_error_ = Error(absl::StatusCode::kFailedPrecondition, "IGNORED",
+                             absl::StrCat("Init of ", spawn_.type,
+                                          " does not want this process"))
+                           .Executed();
+      }
+      Finish(ExitReason::Normal());
+      return;
+    }
+    case Kind::kError: {
+      {
+        MutexLock lock(&mu_);
+        start_error_ =
+            WithOutcome(std::move(decision.error), Outcome::kExecuted);
+      }
+      Finish(ExitReason::Normal());
+      return;
+    }
+    case Kind::kStop:
+      // Terminate never runs for a failed Init (otp H9).
+      LogEnding(*decision.stop);
+      Finish(*decision.stop);
+      return;
+  }
+}
+
+void Process::ApplyAfter(After after) {
+  switch (after.kind) {
+    case After::Kind::kNothing:
+      return;
+    case After::Kind::kTimeout:
+      if (after.timeout < absl::ZeroDuration()) {  // otp G16
+        BeginTerminate(ExitReason::BadReturnValue(absl::StrCat(
+            "Timeout(", absl::FormatDuration(after.timeout), ")")));
+        return;
+      }
+      idle_after_ = after.timeout;
+      return;
+    case After::Kind::kContinue:
+      continue_ = std::move(after.message);
+      return;
+    case After::Kind::kHibernate: {
+      unanswered_.shrink_to_fit();
+      MutexLock lock(&mu_);
+      mailbox_.shrink_to_fit();
+      return;
+    }
+  }
+}
+
+void Process::BeginTerminate(ExitReason reason) {
+  LogEnding(reason);
+  ending_ = std::move(reason);
+  Invoke(Stage::kTerminate,
+         [this] { return body_->OnTerminate(*ending_, context_); });
+}
+
+void Process::ArmTimeout() {
+  uint64_t generation;
+  {
+    MutexLock lock(&mu_);
+    timeout_armed_ = true;
+    generation = ++idle_generation_;
+    if (idle_after_ == absl::ZeroDuration()) {
+      timeout_due_ = true;
+      return;
+    }
+  }
+  std::weak_ptr<Process> weak = shared_from_this();
+  idle_timer_ = runtime_->scheduler().At(
+      runtime_->clock().Boot() + idle_after_, [weak, generation] {
+        if (auto process = weak.lock()) process->TimeoutExpired(generation);
+      });
+}
+
+void Process::TimeoutExpired(uint64_t generation) {
+  bool submit = false;
+  {
+    MutexLock lock(&mu_);
+    if (life_ == Life::kDead || generation != idle_generation_ ||
+        !timeout_armed_) {
+      return;
+    }
+    timeout_armed_ = false;
+    timeout_due_ = true;
+    submit = ScheduleLocked();
+  }
+  if (submit) Submit();
+}
+
+void Process::ThawLater() {
+  {
+    MutexLock lock(&mu_);
+    if (std::exchange(thaw_armed_, true)) return;
+  }
+  std::weak_ptr<Process> weak = shared_from_this();
+  runtime_->scheduler().At(runtime_->clock().Boot() + kThawInterval, [weak] {
+    auto process = weak.lock();
+    if (process == nullptr) return;
+    bool submit = false;
+    {
+      MutexLock lock(&process->mu_);
+      process->thaw_armed_ = false;
+      submit = process->ScheduleLocked();
+    }
+    if (submit) process->Submit();
+  });
+}
+
+}  // namespace muster
