@@ -64,7 +64,7 @@ void Peers::Impl::Drain(Peer& peer) {
     }
     switch (happening.kind) {
       case Happening::Kind::kOpened:
-        runtime_->NodeIsUp(peer.node);
+        runtime_->NodeIsUp(peer.node, happening.epoch);
         continue;
       case Happening::Kind::kUntied:
       case Happening::Kind::kLost:

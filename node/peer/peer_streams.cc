@@ -347,7 +347,9 @@ void Peers::Impl::OpenLocked(const ConnPtr& conn, Peer& peer, Epoch epoch,
   const BootTime now = clock().Boot();
   conn->heard_at = now;
   conn->written_at = now;
-  HappenLocked(peer, Happening(Happening::Kind::kOpened), later);
+  Happening opened(Happening::Kind::kOpened);
+  opened.epoch = epoch;
+  HappenLocked(peer, std::move(opened), later);
   if (conn->timer != 0) runtime_->scheduler().Cancel(conn->timer);
   ArmLocked(conn, now + options_.heartbeat);
   if (!conn->dialed) {

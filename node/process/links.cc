@@ -477,7 +477,7 @@ std::vector<Runtime::MonitorEntry> Runtime::SuspectsLocked(
   return suspects;
 }
 
-void Runtime::ClearSuspects(absl::string_view node) {
+void Runtime::ClearSuspects(absl::string_view node, Epoch epoch) {
   std::vector<MonitorEntry> suspects;
   {
     MutexLock lock(&mu_);
@@ -487,11 +487,16 @@ void Runtime::ClearSuspects(absl::string_view node) {
     }
   }
   for (const MonitorEntry& entry : suspects) {
+    const Pid& pid = entry.at.pid();
+    if (pid.epoch < epoch) {
+      SendDown(entry.ref.id, pid, ExitReason::Noproc());
+      continue;
+    }
     if (auto process = Find(entry.watcher)) {
       process->PushSystem(
-          Info(Suspect(entry.ref, entry.object, entry.at.pid(), /*c=*/true)));
+          Info(Suspect(entry.ref, entry.object, pid, /*c=*/true)));
     }
-    MonitorAt(entry.ref.id, entry.at.pid());
+    MonitorAt(entry.ref.id, pid);
   }
 }
 

@@ -37,7 +37,7 @@ void Runtime::TellNodeWatchers(const absl::btree_map<Pid, int>& watchers,
   }
 }
 
-void Runtime::NodeIsUp(absl::string_view node) {
+void Runtime::NodeIsUp(absl::string_view node, Epoch epoch) {
   absl::btree_map<Pid, int> watchers;
   {
     MutexLock lock(&mu_);
@@ -45,7 +45,7 @@ void Runtime::NodeIsUp(absl::string_view node) {
     watchers = node_watchers_;
   }
   TellNodeWatchers(watchers, NodeUp(std::string(node)));
-  ClearSuspects(node);
+  ClearSuspects(node, epoch);
 }
 
 void Runtime::NodeIsDown(absl::string_view node, const ExitReason& reason) {

@@ -206,11 +206,12 @@ class Runtime {
   void MonitorNodes(const Pid& watcher, bool on) ABSL_LOCKS_EXCLUDED(mu_);
   // Sorted.
   std::vector<std::string> Nodes() const ABSL_LOCKS_EXCLUDED(mu_);
-  // For the owner of the streams: a stream to `node` has opened, and nothing
-  // has been delivered from it yet; it is lost, everything that came by it has
-  // been delivered and everything that the loss ends has been told so. The
-  // calls for one node come one after the other, in turns.
-  void NodeIsUp(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_);
+  // For the owner of the streams: a stream to `node`, of incarnation `epoch`,
+  // has opened, and nothing has been delivered from it yet; it is lost,
+  // everything that came by it has been delivered and everything that the loss
+  // ends has been told so. The calls for one node come one after the other, in
+  // turns.
+  void NodeIsUp(absl::string_view node, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
   void NodeIsDown(absl::string_view node, const ExitReason& reason)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Its incarnations up to `epoch` can no longer act, whatever is said of
@@ -279,8 +280,10 @@ class Runtime {
   // Of that node, oldest first.
   std::vector<MonitorEntry> SuspectsLocked(absl::string_view node) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The node is back: says so and monitors again.
-  void ClearSuspects(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_);
+  // The node is back as `epoch`: says so of the suspects that can still be
+  // there and monitors them again; the others are gone (noproc).
+  void ClearSuspects(absl::string_view node, Epoch epoch)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Tries to reach the node now and then as long as it has suspects.
   void ReachLater(const std::string& node) ABSL_LOCKS_EXCLUDED(mu_);
   bool HasMonitor(uint64_t ref) const ABSL_LOCKS_EXCLUDED(mu_);

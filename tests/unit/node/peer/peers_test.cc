@@ -21,6 +21,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 class PeersTest : public ::testing::Test {
  protected:
@@ -567,6 +568,127 @@ TEST_F(PeersTest, ExplicitExitSignalsAreDelivered) {
   EXPECT_EQ(a_->runtime.Find(on_a), nullptr);
   EXPECT_NE(a_->runtime.Find(linked), nullptr);
   EXPECT_EQ(a_->peers->stats().frames_ignored, 1u);
+}
+
+TEST_F(PeersTest, WhoseLinksAreMalformedLosesTheStream) {
+  for (int what = 0; what < 2; ++what) {
+    auto peer = Dial({1, 40 + static_cast<uint64_t>(what)});
+    const Pid on_a = a_->Start();
+    peer::v1::PeerMessage message;
+    message.mutable_batch()->set_first_seq(1);
+    peer::v1::Link* const link =
+        message.mutable_batch()->add_frames()->mutable_link();
+    // One without an id, one in the name of another node's process.
+    link->set_link_id(what == 0 ? 0 : 7);
+    *link->mutable_from() = Pid{what == 0 ? "z" : "b", {1, 40}, 5}.ToProto();
+    *link->mutable_to() = on_a.ToProto();
+    peer->Say(message);
+    Settle();
+    ASSERT_TRUE(peer->closed.has_value()) << what;
+    EXPECT_EQ(peer->closed->code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(a_->runtime.Tables().links, 0u);
+  }
+}
+
+TEST_F(PeersTest, NobodyEndsTheMonitorsOfAnotherStream) {
+  const Pid watcher = a_->Start();
+  const Pid on_b = b_->Start();
+  const MonitorRef ref = a_->runtime.Monitor(watcher, on_b);
+  Settle();
+  auto peer = Dial({1, 40});
+  peer::v1::PeerMessage message;
+  message.mutable_batch()->set_first_seq(1);
+  peer::v1::Down* const down =
+      message.mutable_batch()->add_frames()->mutable_down();
+  down->set_ref(ref.id);
+  *down->mutable_pid() = on_b.ToProto();
+  *down->mutable_reason() = ExitReason::Kill().ToProto();
+  peer->Say(message);
+  Settle();
+  EXPECT_EQ(a_->peers->stats().frames_ignored, 1u);
+  EXPECT_TRUE(a_->runtime.Demonitor(watcher, ref));
+}
+
+TEST_F(PeersTest, StreamsThatSayNothingAreFew) {
+  PeerOptions options;
+  options.half_open_max = 3;
+  auto c = Node("c", {1, 30}, std::move(options));
+  std::vector<std::shared_ptr<RawPeer>> silent;
+  for (int i = 0; i < 5; ++i) {
+    silent.push_back(std::make_shared<RawPeer>());
+    silent.back()->stream = raw_.Dial("c", silent.back());
+  }
+  Settle();
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(silent[i]->closed.has_value(), i >= 3) << i;
+  }
+  EXPECT_EQ(silent[4]->closed->code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(c->peers->Tables().half_open, 3u);
+  // One that speaks makes room.
+  silent[0]->Say(RawPeer::Hello("z", {1, 40}, "c"));
+  Settle();
+  silent.push_back(std::make_shared<RawPeer>());
+  silent.back()->stream = raw_.Dial("c", silent.back());
+  Settle();
+  EXPECT_FALSE(silent.back()->closed.has_value());
+}
+
+TEST_F(PeersTest, RepliesWithoutRoomBecomeErrorsThatSaySo) {
+  PeerOptions options;
+  options.queue_bytes_max = 1000;
+  auto c = Node("c", {1, 30}, std::move(options));
+  const Pid on_c = c->Start();
+  auto warm = a_->Call(on_c, "Echo", "hi");
+  Settle();
+  ASSERT_TRUE(warm->has_value());
+  net_.stalled_ = true;  // The first reply is written and does not end.
+  auto first = a_->Call(on_c, "Echo", std::string(600, 'x'));
+  Settle();
+  ASSERT_EQ(net_.stalled_streams_.size(), 2u);
+  net_.stalled_streams_.front()->Written();  // That of the request.
+  net_.stalled_streams_.erase(net_.stalled_streams_.begin());
+  std::vector<std::shared_ptr<std::optional<CallResult>>> more;
+  for (int i = 0; i < 5; ++i) {
+    more.push_back(a_->Call(on_c, "Echo", std::string(600, 'x')));
+  }
+  Settle();
+  net_.stalled_ = false;
+  for (const auto& stream : net_.stalled_streams_) stream->Written();
+  Settle();
+  ASSERT_TRUE(first->has_value());
+  size_t dropped = 0;
+  for (const auto& result : more) {
+    ASSERT_TRUE(result->has_value());
+    if ((*result)->status.ok()) continue;
+    ExpectError(*result, absl::StatusCode::kResourceExhausted, "REPLY_DROPPED",
+                Outcome::kExecuted);
+    ++dropped;
+  }
+  EXPECT_EQ(dropped, 2u);  // Three of 600 bytes find room below 2,000.
+  EXPECT_EQ(c->peers->stats().streams_lost, 0u);
+}
+
+TEST_F(PeersTest, APeerThatTakesNothingLosesTheStreamBeforeASignalIsLost) {
+  PeerOptions options;
+  options.queue_bytes_max = 1000;
+  auto c = Node("c", {1, 30}, std::move(options));
+  const Pid on_b = b_->Start();
+  c->Cast(on_b, "hi");
+  Settle();
+  net_.stalled_ = true;
+  const ExitReason big = ExitReason::Custom(std::string(900, 'x'));
+  // The first is under way, four find room, the next is one too many.
+  for (int i = 0; i < 5; ++i) c->runtime.SendExit(Pid(), on_b, big);
+  Settle();
+  EXPECT_EQ(c->peers->stats().streams_lost, 0u);
+  const Pid watcher = c->Start();
+  c->runtime.Monitor(watcher, on_b);
+  c->runtime.SendExit(Pid(), on_b, big);
+  Settle();
+  EXPECT_EQ(c->peers->stats().streams_lost, 1u);
+  EXPECT_THAT(c->seen.infos, SizeIs(1));  // The monitor's Down.
+  EXPECT_EQ(c->runtime.Tables().monitors, 0u);
+  EXPECT_EQ(c->peers->Tables().queue_bytes, 0u);
 }
 
 TEST_F(PeersTest, AServerThatEndsFailsItsRemoteCaller) {
