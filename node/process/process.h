@@ -77,7 +77,9 @@ class Process final : public Task,
   absl::Status PushCast(Request request) ABSL_LOCKS_EXCLUDED(mu_);
   // Dropped and counted if the mailbox is full.
   void PushInfo(Info info) ABSL_LOCKS_EXCLUDED(mu_);
-  void PushDown(Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  // Never refused: what made it necessary holds its room.
+  void PushSystem(Info info, MonitorRef down_ref = MonitorRef())
+      ABSL_LOCKS_EXCLUDED(mu_);
   void SignalExit(const Pid& from, const ExitReason& reason, bool via_link)
       ABSL_LOCKS_EXCLUDED(mu_);
   // False: it is dead and its names are free (otp P8).
