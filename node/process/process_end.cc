@@ -43,7 +43,7 @@ void Process::ReportStarted(absl::Status status) {
 void Process::Finish(const ExitReason& reason) {
   const Stage stage = stage_;
   std::deque<Envelope> mailbox;
-  absl::btree_set<Pid> links;
+  absl::btree_map<Pid, LinkIds> links;
   absl::btree_map<uint64_t, Watcher> watchers;
   absl::btree_set<uint64_t> monitors;
   absl::Status start_error;
@@ -87,9 +87,10 @@ void Process::Finish(const ExitReason& reason) {
   if (started_) {
     // A failed start leaves the starter neither Exit nor Down: it gets the
     // error (otp H6), or dies of the link (otp H7).
-    if (links.erase(spawn_.link_to) > 0) {
+    if (const auto link = links.find(spawn_.link_to); link != links.end()) {
       if (auto starter = runtime_->Find(spawn_.link_to)) {
         starter->SignalStartFailed(pid_, reason);
+        links.erase(link);
       }
     }
     if (spawn_.monitor != nullptr) {
@@ -105,14 +106,14 @@ void Process::Finish(const ExitReason& reason) {
     internal::Answer(*current_.slot, CallResult(*std::move(stop_reply_)),
                      *runtime_, epoch);
   }
-  for (const Pid& other : links) {
-    runtime_->SendExit(pid_, other, reason, /*via_link=*/true);
+  for (const auto& [other, link] : links) {
+    runtime_->SendLinkExit(pid_, other, reason, link);
   }
   for (auto& [ref, watcher] : watchers) {
     if (watcher.observer) {
       watcher.observer(reason);
     } else {
-      runtime_->SendDown(watcher.pid, Down(MonitorRef{ref}, pid_, reason));
+      runtime_->SendDown(ref, pid_, reason);
     }
   }
   if (current_.slot != nullptr) current_.slot->Fail(Exited(reason));
