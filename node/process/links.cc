@@ -155,7 +155,7 @@ bool Process::NewLink(const Pid& other, LinkIds link) {
 
 bool Process::AddLink(const Pid& other, LinkIds link) {
   MutexLock lock(&mu_);
-  if (life_ == Life::kDead) return false;
+  if (gone_) return false;
   LinkIds& stands = links_[other];
   if (link.theirs != 0) stands.theirs = link.theirs;
   return true;
