@@ -359,6 +359,22 @@ void Process::PushDown(Down down) {
   if (submit) Submit();
 }
 
+void Process::PushResponse(Info info,
+                           std::shared_ptr<const std::atomic<bool>> revoked) {
+  Envelope envelope;
+  envelope.kind = Envelope::Kind::kInfo;
+  envelope.info = std::move(info);
+  envelope.revoked = std::move(revoked);
+  bool submit = false;
+  {
+    MutexLock lock(&mu_);
+    if (life_ == Life::kDead) return;
+    PushLocked(std::move(envelope));
+    submit = ScheduleLocked();
+  }
+  if (submit) Submit();
+}
+
 // The table of otp 1.3.
 void Process::SignalExit(const Pid& from, const ExitReason& reason,
                          bool via_link) {
