@@ -311,14 +311,16 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
 }
 
 bool Runtime::IsElsewhere(const ServerRef& target) const {
+  // The null pid and the null name are nobody's, anywhere (otp C2).
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
     case ServerRef::Kind::kAlias:
-      return target.pid().node != options_.node;
+      return !target.pid().empty() && target.pid().node != options_.node;
     case ServerRef::Kind::kLocal:
-      return !target.node().empty() && target.node() != options_.node;
+      return !target.name().empty() && !target.node().empty() &&
+             target.node() != options_.node;
     case ServerRef::Kind::kGlobal:
-      return !target.name().empty();  // The null name is nobody's (otp C2).
+      return !target.name().empty();
     case ServerRef::Kind::kVia:
       return false;
   }

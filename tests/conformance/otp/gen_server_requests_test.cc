@@ -610,7 +610,7 @@ TEST_F(RequestsTest, GS23_OnlyTheProcessThatAskedMayHaveTheResponse) {
   });
 }
 
-TEST_F(RequestsTest, GS23_RequestsOutsideACollectionAreUntouchedByIt) {
+TEST_F(RequestsTest, GS29_RequestsOutsideACollectionAreUntouchedByIt) {
   OTP_CASE("GS.29", "C24");
   const Pid server = cluster_.StartScript("a", Delays());
   Do([&](Context& self) -> Next {
