@@ -386,6 +386,22 @@ void Process::PushSystem(Info info, MonitorRef down_ref) {
   if (submit) Submit();
 }
 
+void Process::PushResponse(Info info,
+                           std::shared_ptr<const std::atomic<bool>> revoked) {
+  Envelope envelope;
+  envelope.kind = Envelope::Kind::kInfo;
+  envelope.info = std::move(info);
+  envelope.revoked = std::move(revoked);
+  bool submit = false;
+  {
+    MutexLock lock(&mu_);
+    if (life_ == Life::kDead) return;
+    PushLocked(std::move(envelope));
+    submit = ScheduleLocked();
+  }
+  if (submit) Submit();
+}
+
 bool Process::AddWatcher(uint64_t ref, const Pid& watcher) {
   MutexLock lock(&mu_);
   if (gone_) return false;

@@ -87,6 +87,11 @@ class Process final : public Task,
   // Never refused: what made it necessary holds its room.
   void PushSystem(Info info, MonitorRef down_ref = MonitorRef())
       ABSL_LOCKS_EXCLUDED(mu_);
+  // The response to a request of this process: never refused, since the
+  // request holds its room. Vanishes from the mailbox if `revoked` is true
+  // when its turn comes.
+  void PushResponse(Info info, std::shared_ptr<const std::atomic<bool>> revoked)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // The table of otp 1.3. Over a link: ignored unless that link stands.
   void SignalExit(const Pid& from, const ExitReason& reason, bool via_link,
                   LinkIds link = LinkIds()) ABSL_LOCKS_EXCLUDED(mu_);
@@ -149,6 +154,12 @@ class Process final : public Task,
   // False: its Down has been handled, or it never was this process's. Any
   // thread.
   bool DisownMonitor(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
+  // Numbers the responses to this process's requests as they arrive; any
+  // thread.
+  uint64_t NextArrival() {
+    // Relaxed: only the numbers' own order matters.
+    return arrivals_.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
   // The Down of `ref` is on its way and will be dropped.
   void FlushDown(uint64_t ref) { flushed_downs_.insert(ref); }
 
@@ -188,6 +199,7 @@ class Process final : public Task,
     Info info;
     std::optional<Exit> exit;
     MonitorRef down_ref;  // Of an info that is a Down.
+    std::shared_ptr<const std::atomic<bool>> revoked;  // Of a response.
     size_t bytes = 0;
   };
   struct Watcher {
@@ -241,6 +253,7 @@ class Process final : public Task,
 
   // Own synchronization.
   std::atomic<uint64_t> handled_{0};
+  std::atomic<uint64_t> arrivals_{0};
   std::atomic<const std::string*> global_name_;
 
   // Owned by the running worker.

@@ -183,8 +183,11 @@ class Runtime {
   absl::Status CastAndForget(Request request);
   void Send(const ServerRef& to, Info info, Meta meta = Meta());
   // Call with the deadline in request.meta enforced here, on this node's
-  // clock; `done` comes exactly once.
-  void StartCall(Request request, absl::AnyInvocable<void(CallResult)> done);
+  // clock; `done` comes exactly once. A deadline that has passed leaves room
+  // only for what is known at once (otp C3). Returns the call's claim: whoever
+  // completes it gives the call up.
+  std::shared_ptr<CallSlot> StartCall(
+      Request request, absl::AnyInvocable<void(CallResult)> done);
 
   // To a process of this node; NOT_FOUND NOPROC if it is gone. For the router
   // and for what arrives from peers.
@@ -317,6 +320,9 @@ class Runtime {
   Pid ResolveHere(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
   // True: nobody but the router can serve it.
   bool IsElsewhere(const ServerRef& target) const;
+  // What a key in a registry stands for, if that is a process of another node;
+  // else the target itself.
+  ServerRef ResolveVia(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
 
   const RuntimeOptions options_;
   Scheduler* const scheduler_;
