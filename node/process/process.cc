@@ -359,6 +359,24 @@ void Process::PushDown(Down down) {
   if (submit) Submit();
 }
 
+size_t Process::DropQueued(absl::FunctionRef<bool(Info&)> unwanted) {
+  std::vector<Envelope> dropped;  // Destroyed without the lock.
+  {
+    MutexLock lock(&mu_);
+    std::deque<Envelope> kept;
+    for (Envelope& envelope : mailbox_) {
+      if (envelope.kind == Envelope::Kind::kInfo && unwanted(envelope.info)) {
+        mailbox_bytes_ -= envelope.bytes;
+        dropped.push_back(std::move(envelope));
+      } else {
+        kept.push_back(std::move(envelope));
+      }
+    }
+    mailbox_.swap(kept);
+  }
+  return dropped.size();
+}
+
 // The table of otp 1.3.
 void Process::SignalExit(const Pid& from, const ExitReason& reason,
                          bool via_link) {

@@ -17,6 +17,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "node/base/mutex.h"
 #include "node/base/scheduler.h"
@@ -71,6 +72,9 @@ class Process final : public Task,
   // Dropped and counted if the mailbox is full.
   void PushInfo(Info info) ABSL_LOCKS_EXCLUDED(mu_);
   void PushDown(Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  // Drops the queued infos that `unwanted`, which calls nothing, picks.
+  size_t DropQueued(absl::FunctionRef<bool(Info&)> unwanted)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void SignalExit(const Pid& from, const ExitReason& reason, bool via_link)
       ABSL_LOCKS_EXCLUDED(mu_);
   // False: it is dead.

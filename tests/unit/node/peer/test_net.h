@@ -109,6 +109,15 @@ class TestNet {
       }
     }
   }
+  // Breaks the streams of one node.
+  void CutNode(absl::string_view name) {
+    for (const auto& weak : streams_) {
+      auto stream = weak.lock();
+      if (stream != nullptr && (stream->from_ == name || stream->to_ == name)) {
+        stream->End(absl::UnavailableError("cut"));
+      }
+    }
+  }
   size_t OpenStreams() const {
     size_t open = 0;  // Ends.
     for (const auto& weak : streams_) {
