@@ -71,7 +71,9 @@ class Process final : public Task,
   absl::Status PushCast(Request request) ABSL_LOCKS_EXCLUDED(mu_);
   // Dropped and counted if the mailbox is full.
   void PushInfo(Info info) ABSL_LOCKS_EXCLUDED(mu_);
-  void PushDown(Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  // Never refused: what made it necessary holds its room.
+  void PushSystem(Info info, MonitorRef down_ref = MonitorRef())
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Drops the queued infos that `unwanted`, which calls nothing, picks.
   size_t DropQueued(absl::FunctionRef<bool(Info&)> unwanted)
       ABSL_LOCKS_EXCLUDED(mu_);
