@@ -128,6 +128,7 @@ class GroupScope final : public GenServer {
 
   // Messages of peers that made no sense.
   uint64_t rejected() const { return rejected_; }
+  size_t subscriptions() const { return subscriptions_.size(); }
 
  private:
   // Time to look for nodes without a peer.

@@ -18,12 +18,10 @@ void GroupTable::ForEachLocked(absl::string_view group, Visit visit) const {
   const std::string name(group);
   const auto at = groups_.find(name);
   if (at == groups_.end()) return;
-  const auto visit_node = [&](const std::string& node) {
-    visit(node, nodes_.at(node).at(name));
-  };
-  if (at->second.contains(node_)) visit_node(node_);
-  for (const std::string& node : at->second) {
-    if (node != node_) visit_node(node);
+  for (const bool here : {true, false}) {
+    for (const std::string& node : at->second) {
+      if ((node == node_) == here) visit(node, nodes_.at(node).at(name));
+    }
   }
 }
 
