@@ -29,6 +29,12 @@ bool Plausible(const group::v1::Member& member, const std::string& node) {
          member.count() <= kJoinsMax;
 }
 
+absl::Status NotJoined(absl::string_view group) {
+  return Error(absl::StatusCode::kFailedPrecondition, "NOT_JOINED",
+               absl::StrCat("not in group '", group, "'"))
+      .NotExecuted();
+}
+
 }  // namespace
 
 std::string ScopeName(absl::string_view scope) {
@@ -121,38 +127,65 @@ Next GroupScope::HandleInfo(Info info, Context& self) {
 // -- Local members
 // -------------------------------------------------------------
 
-Reply<group_internal::Done> GroupScope::Join(const group_internal::Join& join,
-                                             Context& self) {
-  if (absl::Status bad = CheckGroupName(join.group); !bad.ok()) return bad;
-  for (const Pid& pid : join.pids) {
-    if (pid.node == node_ && pid.epoch == self.pid().epoch) continue;
-    return Error(absl::StatusCode::kInvalidArgument, "NOT_LOCAL",
+absl::Status GroupScope::CheckPids(const std::vector<Pid>& pids,
+                                   Context& self) const {
+  for (const Pid& pid : pids) {
+    if (pid.node != node_ || pid.epoch != self.pid().epoch) {
+      return Error(
+                 absl::StatusCode::kInvalidArgument, "NOT_LOCAL",
                  absl::StrCat(pid.ToString(), " is no process of node '", node_,
                               "': a process joins through its own node"))
-        .NotExecuted()
-        .status();
+          .NotExecuted();
+    }
+    if (options_.strict && pid != self.caller()) {
+      return Error(absl::StatusCode::kInvalidArgument, "NOT_SELF",
+                   absl::StrCat("scope '", options_.scope,
+                                "' is strict: a process joins and leaves for "
+                                "itself alone"))
+          .NotExecuted();
+    }
+  }
+  return absl::OkStatus();
+}
+
+uint32_t GroupScope::JoinsOf(const Pid& pid, const std::string& group) const {
+  const auto watched = watched_.find(pid);
+  if (watched == watched_.end()) return 0;
+  const auto at = watched->second.joins.find(group);
+  return at == watched->second.joins.end() ? 0 : at->second;
+}
+
+Reply<group_internal::Done> GroupScope::Join(const group_internal::Join& join,
+                                             Context& self) {
+  absl::Status bad = CheckGroupName(join.group);
+  if (bad.ok()) bad = CheckPids(join.pids, self);
+  if (!bad.ok()) return bad;
+  for (const Pid& pid : join.pids) {
+    const uint32_t joins = JoinsOf(pid, join.group);
+    if (join.only_update && joins == 0) return NotJoined(join.group);
+    if (!join.meta.has_value() && joins + join.pids.size() > kJoinsMax) {
+      return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_JOINS",
+                   absl::StrCat(pid.ToString(), " is in group '", join.group,
+                                "' ", joins, " times: at most ", kJoinsMax))
+          .NotExecuted()
+          .status();
+    }
   }
   group::v1::Joined message;
   std::vector<Pid> joined;
   std::vector<Pid> updated;
   for (const Pid& pid : join.pids) {
-    uint32_t& joins = Watch(pid, self).joins[join.group];
-    const uint32_t count = join.meta.has_value() && joins > 0 ? 0 : 1;
-    if (joins + count > kJoinsMax) {
-      return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_JOINS",
-                   absl::StrCat(pid.ToString(), " is in group '", join.group,
-                                "' ", joins, " times: no more"))
-          .NotExecuted()
-          .status();
-    }
-    joins += count;
-    table_->Add(node_, join.group, pid, count, join.meta);
+    const uint32_t before = JoinsOf(pid, join.group);
+    const uint32_t count = join.meta.has_value() && before > 0 ? 0 : 1;
+    if (!table_->Add(node_, join.group, pid, count, join.meta)) continue;
+    if (count > 0) Watch(pid, self).joins[join.group] = before + count;
     group::v1::Member& member = *message.add_members();
     *member.mutable_pid() = pid.ToProto();
     member.set_count(count);
     if (join.meta.has_value()) *member.mutable_meta() = *join.meta;
     (count > 0 ? joined : updated).push_back(pid);
   }
+  if (message.members_size() == 0) return group_internal::Done();
   message.set_group(join.group);
   Broadcast(message, self);
   Tell(GroupEvent::Kind::kJoin, join.group, std::move(joined), self);
@@ -162,6 +195,7 @@ Reply<group_internal::Done> GroupScope::Join(const group_internal::Join& join,
 
 Reply<group_internal::Done> GroupScope::Leave(
     const group_internal::Leave& leave, Context& self) {
+  if (absl::Status bad = CheckPids(leave.pids, self); !bad.ok()) return bad;
   std::vector<Pid> left;
   for (const Pid& pid : leave.pids) {
     const auto watched = watched_.find(pid);
@@ -174,13 +208,7 @@ Reply<group_internal::Done> GroupScope::Leave(
     left.push_back(pid);
     UnwatchIfIdle(pid, self);
   }
-  if (left.empty()) {  // otp PG3
-    return Error(absl::StatusCode::kFailedPrecondition, "NOT_JOINED",
-                 absl::StrCat("none of these processes is in group '",
-                              leave.group, "'"))
-        .NotExecuted()
-        .status();
-  }
+  if (left.empty()) return NotJoined(leave.group);  // otp PG3
   group::v1::Left message;
   for (const Pid& pid : left) *message.add_pids() = pid.ToProto();
   message.add_groups(leave.group);
@@ -462,7 +490,10 @@ void GroupScope::HeardJoined(const group::v1::Joined& joined, Context& self) {
     const Pid pid = Pid::FromProto(member.pid());
     std::optional<core::v1::Payload> meta;
     if (member.has_meta()) meta = member.meta();
-    table_->Add(peer->scope.node, joined.group(), pid, member.count(), meta);
+    if (!table_->Add(peer->scope.node, joined.group(), pid, member.count(),
+                     meta)) {
+      continue;
+    }
     if (member.count() == 0) updated.push_back(pid);
     pids.insert(pids.end(), member.count(), pid);
   }

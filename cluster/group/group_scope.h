@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "cluster/group/group_table.h"
@@ -61,6 +62,8 @@ struct GroupScopeOptions {
   // Too long delays the first meeting with a node that joined; too short costs
   // a look at the member list.
   absl::Duration look_interval = absl::Seconds(1);
+  // True: a process joins and leaves for itself alone (otp SY2).
+  bool strict = false;
   // A Sync is cut into infos of about this size.
   size_t sync_bytes = size_t{256} << 10;
 };
@@ -76,6 +79,8 @@ struct Join {
   std::vector<Pid> pids;
   // Given: sets the metadata, and joins only who is not a member.
   std::optional<core::v1::Payload> meta;
+  // With `meta`: joins nobody.
+  bool only_update = false;
 };
 struct Leave {
   Leave(std::string g, std::vector<Pid> p)
@@ -165,6 +170,9 @@ class GroupScope final : public GenServer {
   HandlerResult OnCast(absl::string_view method, Payload& request,
                        Context& self) override;
 
+  // Why these processes cannot join or leave here.
+  absl::Status CheckPids(const std::vector<Pid>& pids, Context& self) const;
+  uint32_t JoinsOf(const Pid& pid, const std::string& group) const;
   Reply<group_internal::Done> Join(const group_internal::Join& join,
                                    Context& self);
   Reply<group_internal::Done> Leave(const group_internal::Leave& leave,

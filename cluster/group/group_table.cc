@@ -93,23 +93,38 @@ size_t GroupTable::Count(absl::string_view group,
   return count;
 }
 
-void GroupTable::Add(absl::string_view node, absl::string_view group,
+bool GroupTable::Add(absl::string_view node, absl::string_view group,
                      const Pid& pid, uint32_t count,
                      const std::optional<core::v1::Payload>& meta) {
   MutexLock lock(&mu_);
   if (count == 0) {
     const auto groups = nodes_.find(std::string(node));
-    if (groups == nodes_.end()) return;
+    if (groups == nodes_.end() || !meta.has_value()) return false;
     const auto members = groups->second.find(std::string(group));
-    if (members == groups->second.end() || !members->second.contains(pid)) {
-      return;
+    if (members == groups->second.end()) return false;
+    const auto at = members->second.find(pid);
+    if (at == members->second.end()) return false;
+    if (at->second.meta.type() == meta->type() &&
+        at->second.meta.value() == meta->value()) {
+      return false;
     }
+    at->second.meta = *meta;
+    return true;
   }
   GroupMembership& membership =
       nodes_[std::string(node)][std::string(group)][pid];
   membership.count += count;
   if (meta.has_value()) membership.meta = *meta;
   groups_[std::string(group)].insert(std::string(node));
+  return true;
+}
+
+bool GroupTable::IsMember(absl::string_view group, const Pid& pid) const {
+  MutexLock lock(&mu_);
+  const auto node = nodes_.find(pid.node);
+  if (node == nodes_.end()) return false;
+  const auto members = node->second.find(std::string(group));
+  return members != node->second.end() && members->second.contains(pid);
 }
 
 bool GroupTable::Remove(absl::string_view node, absl::string_view group,

@@ -57,14 +57,17 @@ class GroupTable {
   std::vector<std::string> LocalGroups() const ABSL_LOCKS_EXCLUDED(mu_);
   // Everything, pids repeated for each join.
   std::map<std::string, std::vector<Pid>> All() const ABSL_LOCKS_EXCLUDED(mu_);
+  bool IsMember(absl::string_view group, const Pid& pid) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Processes in `group`; with `node` only that node's.
   size_t Count(absl::string_view group, absl::string_view node = "") const
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- For the scope's process ---------------------------------------------
-  // Adds `count` joins; `meta`, if given, replaces what was there. A member
-  // that never joined has no metadata to change: nothing happens.
-  void Add(absl::string_view node, absl::string_view group, const Pid& pid,
+  // Adds `count` joins; `meta`, if given, replaces what was there. False:
+  // nothing changed, since the metadata was the same or there is no member to
+  // change it of.
+  bool Add(absl::string_view node, absl::string_view group, const Pid& pid,
            uint32_t count, const std::optional<core::v1::Payload>& meta)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Takes one join away; false: there was none.

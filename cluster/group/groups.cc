@@ -47,11 +47,21 @@ Pending<absl::Status> Groups::Join(absl::string_view group,
 }
 
 Pending<absl::Status> Groups::JoinWith(absl::string_view group, Payload meta) {
+  return AskMeta(group, meta, /*only_update=*/false);
+}
+
+Pending<absl::Status> Groups::SetMeta(absl::string_view group, Payload meta) {
+  return AskMeta(group, meta, /*only_update=*/true);
+}
+
+Pending<absl::Status> Groups::AskMeta(absl::string_view group,
+                                      const Payload& meta, bool only_update) {
   group_internal::Join join(std::string(group),
                             std::vector<Pid>(1, self_.pid()));
   join.meta.emplace();
   join.meta->set_type(meta.type());
   join.meta->set_value(meta.ToBytes());
+  join.only_update = only_update;
   return Ask(group_internal::kJoin, std::move(join));
 }
 
@@ -90,6 +100,11 @@ std::vector<std::string> Groups::WhichLocal() const {
   const auto members = table();
   if (members == nullptr) return std::vector<std::string>();
   return members->LocalGroups();
+}
+
+bool Groups::IsMember(absl::string_view group, const Pid& pid) const {
+  const auto members = table();
+  return members != nullptr && members->IsMember(group, pid);
 }
 
 size_t Groups::Count(absl::string_view group, absl::string_view node) const {

@@ -23,6 +23,7 @@
 #include "node/types/info.h"
 #include "node/types/pid.h"
 #include "node/types/status.h"
+#include "tests/conformance/otp/group_fixture.h"
 #include "tests/conformance/otp/otp_case.h"
 #include "tests/testkit/script_server.h"
 #include "tests/testkit/sim_world.h"
@@ -36,155 +37,7 @@ using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
-using Kind = GroupEvent::Kind;
-
-// Lets a test run code inside a process.
-struct Do {
-  explicit Do(std::function<void(Context&)> r) : run(std::move(r)) {}
-  std::function<void(Context&)> run;
-};
-
-// A process that does what it is told and keeps the events that it gets.
-struct Puppet {
-  Pid pid;
-  std::shared_ptr<std::vector<GroupEvent>> events =
-      std::make_shared<std::vector<GroupEvent>>();
-};
-
-class PgTest : public ::testing::Test {
- protected:
-  // One node with the default scope, unless `scope` is false.
-  struct Node {
-    std::string name;
-    uint64_t incarnation;
-    std::unique_ptr<TestNode> node;
-    Pid scope;
-    const GroupScope* body = nullptr;
-  };
-
-  Node& Up(const std::string& name, bool scope = true) {
-    Node& node = nodes_[name];
-    node.name = name;
-    node.node = std::make_unique<TestNode>(&world_, &net_, &directory_, name,
-                                           Epoch{1, ++node.incarnation});
-    if (scope) StartScope(name);
-    return node;
-  }
-  void StartScope(const std::string& name) {
-    Node& node = nodes_[name];
-    GroupScopeOptions options;
-    options.nodes = [this] {
-      std::vector<std::string> names;
-      for (const auto& [n, address] : directory_.nodes_) names.push_back(n);
-      return names;
-    };
-    auto body = std::make_unique<GroupScope>(std::move(options), name,
-                                             &node.node->runtime.attachments());
-    node.body = body.get();
-    SpawnOptions spawn;
-    spawn.local_name = ScopeName(kDefaultScope);
-    node.scope = node.node->runtime.Spawn(std::move(body), Payload(),
-                                          std::move(spawn), nullptr);
-  }
-  // As SIGKILL of the node.
-  void Down(const std::string& name) {
-    nodes_[name].node.reset();
-    directory_.nodes_.erase(name);
-    net_.CutNode(name);
-    Settle();
-  }
-  void Split(const std::string& name) {
-    net_.unreachable_.insert(name);
-    net_.CutNode(name);
-    isolated_.insert(name);
-    for (const auto& [other, node] : nodes_) net_.unreachable_.insert(other);
-    Settle();
-  }
-  void Heal() {
-    net_.unreachable_.clear();
-    isolated_.clear();
-    Settle();
-  }
-  // Long enough for the look for other nodes and all that follows.
-  void Settle() { world_.RunFor(absl::Seconds(5)); }
-
-  Runtime& runtime(const std::string& name) {
-    return nodes_[name].node->runtime;
-  }
-  Puppet Spawn(const std::string& name) {
-    Puppet puppet;
-    Script script;
-    script.info = [events = puppet.events](Info info, Context& self) -> Next {
-      if (const Do* what = info.As<Do>()) {
-        what->run(self);
-      } else if (const GroupEvent* event = info.As<GroupEvent>()) {
-        events->push_back(*event);
-      }
-      return NoReply();
-    };
-    puppet.pid = runtime(name).Spawn(ScriptServer::Make(std::move(script)),
-                                     Payload(), SpawnOptions(), nullptr);
-    world_.RunReady();
-    return puppet;
-  }
-  void Run(const Puppet& puppet, std::function<void(Context&)> run) {
-    runtime(puppet.pid.node).SendLocal(puppet.pid, Info(Do(std::move(run))));
-  }
-  // Runs `ask` inside the process and waits for what it gives.
-  template <typename T>
-  T Ask(const Puppet& puppet, std::function<Pending<T>(Groups&)> ask,
-        const std::string& scope = std::string(kDefaultScope)) {
-    auto result = std::make_shared<std::optional<T>>();
-    Run(puppet, [result, ask, scope](Context& self) {
-      Groups groups(self, scope);
-      ask(groups).Then(
-          [result](T value) { result->emplace(std::move(value)); });
-    });
-    EXPECT_TRUE(
-        world_.RunUntil([&] { return result->has_value(); }, absl::Minutes(1)));
-    return **result;
-  }
-  absl::Status Join(const Puppet& puppet, const std::string& group) {
-    return Ask<absl::Status>(
-        puppet, [group](Groups& groups) { return groups.Join(group); });
-  }
-  absl::Status JoinAll(const Puppet& via, const std::string& group,
-                       std::vector<Pid> pids) {
-    return Ask<absl::Status>(via, [group, pids](Groups& groups) {
-      return groups.Join(group, pids);
-    });
-  }
-  absl::Status Leave(const Puppet& puppet, const std::string& group) {
-    return Ask<absl::Status>(
-        puppet, [group](Groups& groups) { return groups.Leave(group); });
-  }
-  absl::Status LeaveAll(const Puppet& via, const std::string& group,
-                        std::vector<Pid> pids) {
-    return Ask<absl::Status>(via, [group, pids](Groups& groups) {
-      return groups.Leave(group, pids);
-    });
-  }
-  void Kill(const Pid& pid) {
-    runtime(pid.node).SendExit(Pid(), pid, ExitReason::Kill());
-    world_.RunReady();
-  }
-  std::shared_ptr<GroupTable> Table(const std::string& name) {
-    return runtime(name).attachments().Get<GroupTable>(
-        ScopeName(kDefaultScope));
-  }
-  std::vector<Pid> Members(const std::string& name, const std::string& group) {
-    return Table(name)->Members(group);
-  }
-  std::vector<std::string> Which(const std::string& name) {
-    return Table(name)->Groups();
-  }
-
-  SimWorld world_{1};
-  TestNet net_;
-  TestDirectory directory_;
-  std::set<std::string> isolated_;
-  std::map<std::string, Node> nodes_;
-};
+using PgTest = GroupTest;
 
 TEST_F(PgTest, PG01_GroupsAppearWithTheFirstMemberAndVanishWithTheLast) {
   OTP_CASE("PG.01", "PG1 PG2 PG3 PG4");
@@ -552,20 +405,6 @@ TEST_F(PgTest, PG17_AFullSyncReplacesWhatWasKnownOfThePeer) {
   EXPECT_THAT(Which("a"), ElementsAre("y", "z"));
   EXPECT_THAT(Members("a", "y"), ElementsAre(two.pid, two.pid));
   EXPECT_THAT(Members("a", "z"), ElementsAre(one.pid));
-}
-
-// The events of `puppet` since the last look, as (kind, group, pids).
-std::vector<std::pair<std::string, std::vector<Pid>>> Take(
-    const Puppet& puppet) {
-  std::vector<std::pair<std::string, std::vector<Pid>>> taken;
-  for (const GroupEvent& event : *puppet.events) {
-    const char* const kind = event.kind == Kind::kJoin    ? "+"
-                             : event.kind == Kind::kLeave ? "-"
-                                                          : "~";
-    taken.emplace_back(absl::StrCat(kind, event.group), event.pids);
-  }
-  puppet.events->clear();
-  return taken;
 }
 
 TEST_F(PgTest, PG18_AScopeMonitorReportsEachOperationOnce) {
