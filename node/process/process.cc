@@ -377,44 +377,6 @@ size_t Process::DropQueued(absl::FunctionRef<bool(Info&)> unwanted) {
   return dropped.size();
 }
 
-// The table of otp 1.3.
-void Process::SignalExit(const Pid& from, const ExitReason& reason,
-                         bool via_link) {
-  bool submit = false;
-  {
-    MutexLock lock(&mu_);
-    if (life_ == Life::kDead) return;
-    if (via_link && links_.erase(from) == 0) return;
-    const bool kill = !via_link && reason.kind() == ExitReason::Kind::kKill;
-    if (kill) {
-      doomed_ = ExitReason::Killed();
-    } else if (trap_exit_) {
-      Envelope envelope;
-      envelope.kind = Envelope::Kind::kExit;
-      envelope.exit.emplace(from, reason);
-      PushLocked(std::move(envelope));
-    } else if (reason.kind() == ExitReason::Kind::kNormal && from != pid_) {
-      return;
-    } else if (!doomed_.has_value()) {
-      doomed_ = reason;
-    }
-    submit = ScheduleLocked();
-  }
-  if (submit) Submit();
-}
-
-bool Process::AddLink(const Pid& other) {
-  MutexLock lock(&mu_);
-  if (life_ == Life::kDead) return false;
-  links_.insert(other);
-  return true;
-}
-
-void Process::RemoveLink(const Pid& other) {
-  MutexLock lock(&mu_);
-  links_.erase(other);
-}
-
 bool Process::AddWatcher(uint64_t ref, const Pid& watcher) {
   MutexLock lock(&mu_);
   if (life_ == Life::kDead) return false;

@@ -30,6 +30,13 @@
 
 namespace muster {
 
+namespace internal {
+
+// True: `to` means `self`.
+bool IsSelf(const Process& self, const ServerRef& to);
+
+}  // namespace internal
+
 // Owns one process from spawn to death.
 //
 //   spawned --Start--> held --Release--> starting --Init ok--> alive --> dead
@@ -77,11 +84,21 @@ class Process final : public Task,
   // Drops the queued infos that `unwanted`, which calls nothing, picks.
   size_t DropQueued(absl::FunctionRef<bool(Info&)> unwanted)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void SignalExit(const Pid& from, const ExitReason& reason, bool via_link)
+  // The table of otp 1.3. Over a link: ignored unless that link stands.
+  void SignalExit(const Pid& from, const ExitReason& reason, bool via_link,
+                  LinkIds link = LinkIds()) ABSL_LOCKS_EXCLUDED(mu_);
+  // False: it is dead, or `other` is linked already.
+  bool NewLink(const Pid& other, LinkIds link) ABSL_LOCKS_EXCLUDED(mu_);
+  // The other end has made a link. False: this one is dead.
+  bool AddLink(const Pid& other, LinkIds link = LinkIds())
       ABSL_LOCKS_EXCLUDED(mu_);
-  // False: it is dead.
-  bool AddLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
-  void RemoveLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
+  // Nullopt: it is not linked.
+  std::optional<LinkIds> RemoveLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
+  // The other end has removed the links that it knew.
+  void RemoveLink(const Pid& other, LinkIds known) ABSL_LOCKS_EXCLUDED(mu_);
+  // The link just made leads to a dead process of this node (otp L3). False:
+  // this process does not trap exits.
+  bool FailLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
   bool AddWatcher(uint64_t ref, const Pid& watcher) ABSL_LOCKS_EXCLUDED(mu_);
   bool AddObserver(uint64_t ref, absl::AnyInvocable<void(ExitReason)>* done)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -102,6 +119,7 @@ class Process final : public Task,
   }
   Epoch global_epoch() const ABSL_LOCKS_EXCLUDED(mu_);
   ProcessInfo Describe() const ABSL_LOCKS_EXCLUDED(mu_);
+  void CountTies(RuntimeTables* tables) const ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- For Context; only on the worker that runs this process --------------
   static Process* Current();
@@ -261,7 +279,7 @@ class Process final : public Task,
   absl::Status start_error_ ABSL_GUARDED_BY(mu_);
   std::deque<Envelope> mailbox_ ABSL_GUARDED_BY(mu_);
   size_t mailbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::btree_set<Pid> links_ ABSL_GUARDED_BY(mu_);
+  absl::btree_map<Pid, LinkIds> links_ ABSL_GUARDED_BY(mu_);
   absl::btree_map<uint64_t, Watcher> watchers_ ABSL_GUARDED_BY(mu_);
   // Keeps this alive while it is in the run queue.
   std::shared_ptr<Process> self_ ABSL_GUARDED_BY(mu_);

@@ -43,7 +43,7 @@ void Process::ReportStarted(absl::Status status) {
 void Process::Finish(const ExitReason& reason) {
   const Stage stage = stage_;
   std::deque<Envelope> mailbox;
-  absl::btree_set<Pid> links;
+  absl::btree_map<Pid, LinkIds> links;
   absl::btree_map<uint64_t, Watcher> watchers;
   absl::Status start_error;
   Epoch epoch;
@@ -86,14 +86,14 @@ void Process::Finish(const ExitReason& reason) {
     internal::Answer(*current_.slot, CallResult(*std::move(stop_reply_)),
                      *runtime_, epoch);
   }
-  for (const Pid& other : links) {
-    runtime_->SendExit(pid_, other, reason, /*via_link=*/true);
+  for (const auto& [other, link] : links) {
+    runtime_->SendLinkExit(pid_, other, reason, link);
   }
   for (auto& [ref, watcher] : watchers) {
     if (watcher.observer) {
       watcher.observer(reason);
     } else {
-      runtime_->SendDown(watcher.pid, Down(MonitorRef{ref}, pid_, reason));
+      runtime_->SendDown(ref, pid_, reason);
     }
   }
   if (current_.slot != nullptr) current_.slot->Fail(Exited(reason));

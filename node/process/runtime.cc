@@ -180,23 +180,6 @@ void Runtime::ClearGlobalName(absl::string_view name) {
   if (auto process = Find(pid)) process->ClearGlobalName();
 }
 
-void Runtime::SendExit(const Pid& from, const Pid& to, const ExitReason& reason,
-                       bool via_link) {
-  if (auto process = Find(to)) process->SignalExit(from, reason, via_link);
-}
-
-void Runtime::SendDown(const Pid& watcher, Down down) {
-  {
-    // Not there: demonitored meanwhile.
-    MutexLock lock(&mu_);
-    if (monitors_.erase(down.ref.id) == 0) return;
-  }
-  if (auto process = Find(watcher)) {
-    const MonitorRef ref = down.ref;
-    process->PushSystem(Info(std::move(down)), ref);
-  }
-}
-
 uint64_t Runtime::NextRef() {
   MutexLock lock(&mu_);
   return next_ref_++;
@@ -437,61 +420,6 @@ size_t Runtime::DropQueued(const Pid& pid,
                            absl::FunctionRef<bool(Info&)> unwanted) {
   auto process = Find(pid);
   return process == nullptr ? 0 : process->DropQueued(unwanted);
-}
-
-// -- Links and monitors ------------------------------------------------------
-
-void Runtime::Link(const Pid& a, const Pid& b) {
-  if (a == b) return;
-  auto first = Find(a);
-  if (first == nullptr || !first->AddLink(b)) return;
-  auto second = Find(b);
-  if (second == nullptr || !second->AddLink(a)) {
-    // otp L3; a process of another node counts as gone until links cross nodes.
-    first->SignalExit(
-        b, IsLocal(b) ? ExitReason::Noproc() : ExitReason::Noconnection(),
-        /*via_link=*/true);
-  }
-}
-
-void Runtime::Unlink(const Pid& a, const Pid& b) {
-  if (auto process = Find(a)) process->RemoveLink(b);
-  if (auto process = Find(b)) process->RemoveLink(a);
-}
-
-MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& target) {
-  const Pid pid = ResolveHere(target);
-  const MonitorRef ref{NextRef()};
-  auto process = Find(pid);
-  {
-    MutexLock lock(&mu_);
-    monitors_[ref.id] = pid;
-  }
-  if (process != nullptr && process->AddWatcher(ref.id, watcher)) return ref;
-  // A process of another node counts as unreachable until monitors cross
-  // nodes.
-  const bool gone = target.kind() == ServerRef::Kind::kPid
-                        ? target.pid().node == options_.node
-                        : !IsElsewhere(target) || router_ == nullptr;
-  SendDown(
-      watcher,
-      Down(ref, target.kind() == ServerRef::Kind::kPid ? target.pid() : Pid(),
-           gone ? ExitReason::Noproc() : ExitReason::Noconnection()));
-  return ref;
-}
-
-bool Runtime::Demonitor(const Pid&, MonitorRef ref) {
-  Pid target;
-  {
-    MutexLock lock(&mu_);
-    const auto at = monitors_.find(ref.id);
-    if (at == monitors_.end()) return false;
-    target = at->second;
-    monitors_.erase(at);
-  }
-  // SendDown found nothing, and never will: no Down comes.
-  if (auto process = Find(target)) process->RemoveWatcher(ref.id);
-  return true;
 }
 
 // -- Timers ------------------------------------------------------------------
