@@ -226,7 +226,7 @@ GroupScope::Watched& GroupScope::Watch(const Pid& pid, Context& self) {
 void GroupScope::UnwatchIfIdle(const Pid& pid, Context& self) {
   const auto at = watched_.find(pid);
   if (!at->second.joins.empty() || at->second.subscriptions > 0) return;
-  self.Demonitor(at->second.monitor, /*flush=*/true);
+  self.Demonitor(at->second.monitor, {.flush = true});
   watched_.erase(at);
 }
 
@@ -352,7 +352,7 @@ GroupScope::Peer* GroupScope::SyncedPeerOf(const core::v1::Pid& from) {
 void GroupScope::DropPeer(const std::string& node, Context& self) {
   const auto at = peers_.find(node);
   if (at == peers_.end()) return;
-  self.Demonitor(at->second.monitor, /*flush=*/true);
+  self.Demonitor(at->second.monitor, {.flush = true});
   peers_.erase(at);
   for (const auto& [group, members] : table_->Replace(node, NodeGroups())) {
     std::vector<Pid> left;

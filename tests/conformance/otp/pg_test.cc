@@ -496,6 +496,7 @@ TEST_F(PgTest, PG20_AProcessThatMonitorsAndJoinsMayDie) {
                 return groups.Monitor("g");
               }).ok());
   ASSERT_TRUE(Join(both, "g").ok());
+  world_.RunReady();
   EXPECT_THAT(Take(both), ElementsAre(Pair("+g", ElementsAre(both.pid))));
   Kill(both.pid);
   EXPECT_NE(runtime("a").Find(nodes_["a"].scope), nullptr);
@@ -521,6 +522,7 @@ TEST_F(PgTest, PG21_SeveralMonitorsOfOneProcessEachReport) {
   ASSERT_TRUE(Join(p, "one").ok());
   ASSERT_TRUE(Join(p, "two").ok());
   ASSERT_TRUE(Join(p, "three").ok());
+  world_.RunReady();
   EXPECT_THAT(Take(watcher), ElementsAre(Pair("+one", ElementsAre(p.pid)),
                                          Pair("+one", ElementsAre(p.pid)),
                                          Pair("+two", ElementsAre(p.pid)),
