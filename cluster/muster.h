@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "cluster/group/groups.h"
 #include "node/node.h"
 
 namespace muster {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "cluster/membership/descriptors.h"
 #include "cluster/supervisor/agent.h"
+#include "node/supervisor/supervisor.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
@@ -158,8 +159,44 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   agent.type = "agent";
   runtime_->Spawn(std::make_unique<Agent>(env), Payload(), std::move(agent),
                   [](absl::Status) {});
+  StartGroupScopes();
   // Names first: whoever acts on a tree must know who owns what.
   registry_->Start([this] { Ready(); });
+}
+
+void ClusterNode::StartGroupScopes() {
+  SupervisorSpec spec;
+  for (const std::string& scope : options_.group_scopes) {
+    ChildSpec child;
+    child.id = scope;
+    child.name = ScopeName(scope);
+    child.factory = [this, scope] {
+      GroupScopeOptions options;
+      options.scope = scope;
+      options.nodes = [this] {
+        std::vector<std::string> nodes;
+        for (const Member& member : membership_->Members()) {
+          nodes.push_back(member.record.node());
+        }
+        return nodes;
+      };
+      return std::make_unique<GroupScope>(std::move(options), options_.node,
+                                          &runtime_->attachments());
+    };
+    spec.children.push_back(std::move(child));
+  }
+  absl::StatusOr<std::unique_ptr<Supervisor>> supervisor =
+      Supervisor::Make(std::move(spec));
+  if (!supervisor.ok()) {
+    logger_->Error(absl::StrCat("group scopes do not start: ",
+                                supervisor.status().message()));
+    return;
+  }
+  SpawnOptions groups;
+  groups.local_name = "muster/pg";
+  groups.type = "supervisor";
+  runtime_->Spawn(*std::move(supervisor), Payload(), std::move(groups),
+                  [](absl::Status) {});
 }
 
 void ClusterNode::Ready() {

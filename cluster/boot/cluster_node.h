@@ -13,6 +13,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "cluster/group/group_scope.h"
 #include "cluster/membership/membership.h"
 #include "cluster/registry/global_registry.h"
 #include "cluster/service/admin.h"
@@ -41,6 +42,9 @@ struct ClusterNodeOptions {
   // Of the linked library, for `muster status`.
   std::string grpc_version;
   Profile profile;
+  // Scopes of process groups that this node takes part in. Each keeps a peer
+  // stream to every other node of the cluster.
+  std::vector<std::string> group_scopes = {std::string(kDefaultScope)};
   // MembershipOptions::reap_for_test.
   absl::Duration reap_for_test = absl::ZeroDuration();
 };
@@ -82,6 +86,8 @@ class ClusterNode {
  private:
   void HasJoined(absl::StatusOr<Joined> joined);
   void Ready();
+  // Under a supervisor of their own.
+  void StartGroupScopes();
   void StopChildren(absl::AnyInvocable<void()> done);
 
   const ClusterNodeOptions options_;

@@ -402,6 +402,24 @@ void Process::PushResponse(Info info,
   if (submit) Submit();
 }
 
+size_t Process::DropQueued(absl::FunctionRef<bool(Info&)> unwanted) {
+  std::vector<Envelope> dropped;  // Destroyed without the lock.
+  {
+    MutexLock lock(&mu_);
+    std::deque<Envelope> kept;
+    for (Envelope& envelope : mailbox_) {
+      if (envelope.kind == Envelope::Kind::kInfo && unwanted(envelope.info)) {
+        mailbox_bytes_ -= envelope.bytes;
+        dropped.push_back(std::move(envelope));
+      } else {
+        kept.push_back(std::move(envelope));
+      }
+    }
+    mailbox_.swap(kept);
+  }
+  return dropped.size();
+}
+
 bool Process::AddWatcher(uint64_t ref, const Pid& watcher) {
   MutexLock lock(&mu_);
   if (gone_) return false;

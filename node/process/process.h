@@ -17,6 +17,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "node/base/mutex.h"
 #include "node/base/scheduler.h"
@@ -91,6 +92,9 @@ class Process final : public Task,
   // request holds its room. Vanishes from the mailbox if `revoked` is true
   // when its turn comes.
   void PushResponse(Info info, std::shared_ptr<const std::atomic<bool>> revoked)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Drops the queued infos that `unwanted`, which calls nothing, picks.
+  size_t DropQueued(absl::FunctionRef<bool(Info&)> unwanted)
       ABSL_LOCKS_EXCLUDED(mu_);
   // The table of otp 1.3. Over a link: ignored unless that link stands.
   void SignalExit(const Pid& from, const ExitReason& reason, bool via_link,

@@ -446,6 +446,12 @@ void Runtime::SendLocal(const Pid& pid, Info info) {
   if (auto process = Find(pid)) process->PushInfo(std::move(info));
 }
 
+size_t Runtime::DropQueued(const Pid& pid,
+                           absl::FunctionRef<bool(Info&)> unwanted) {
+  auto process = Find(pid);
+  return process == nullptr ? 0 : process->DropQueued(unwanted);
+}
+
 // -- Timers ------------------------------------------------------------------
 
 TimerRef Runtime::SendAfter(absl::Duration delay, const ServerRef& to,

@@ -18,6 +18,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -27,6 +28,7 @@
 #include "node/base/mutex.h"
 #include "node/base/random.h"
 #include "node/base/scheduler.h"
+#include "node/process/attachments.h"
 #include "node/process/caller.h"
 #include "node/process/message.h"
 #include "node/process/process_body.h"
@@ -126,6 +128,8 @@ class Runtime {
   bool AddVia(absl::string_view name, ViaRegistry* registry)
       ABSL_LOCKS_EXCLUDED(mu_);
   void RemoveVia(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
+  // What parts of this node share by name.
+  Attachments& attachments() { return attachments_; }
   // Null: there is none.
   ViaRegistry* FindVia(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -195,6 +199,9 @@ class Runtime {
                  std::shared_ptr<CallSlot> slot);
   absl::Status CastLocal(const Pid& pid, Request request);
   void SendLocal(const Pid& pid, Info info);
+  // Drops the infos in a process's mailbox that `unwanted` picks, as OTP's
+  // selective receive with `after 0` does; how many.
+  size_t DropQueued(const Pid& pid, absl::FunctionRef<bool(Info&)> unwanted);
 
   // -- Links and monitors; links.cc ----------------------------------------
   // `a` and `watcher` are processes of this node; the others of any. See
@@ -329,6 +336,7 @@ class Runtime {
   RandomSource* const random_;
   Logger* const logger_;
   const Fence* const fence_;
+  Attachments attachments_;
   Router* router_ = nullptr;
   NameRegistry* names_ = nullptr;
 

@@ -109,6 +109,27 @@ class TestNet {
       }
     }
   }
+  // Cuts two nodes off from each other until `blocked_` is cleared.
+  void Block(const std::string& one, const std::string& two) {
+    blocked_.insert({one, two});
+    blocked_.insert({two, one});
+    for (const auto& weak : streams_) {
+      auto stream = weak.lock();
+      if (stream != nullptr &&
+          blocked_.contains({stream->from_, stream->to_})) {
+        stream->End(absl::UnavailableError("cut"));
+      }
+    }
+  }
+  // Breaks the streams of one node.
+  void CutNode(absl::string_view name) {
+    for (const auto& weak : streams_) {
+      auto stream = weak.lock();
+      if (stream != nullptr && (stream->from_ == name || stream->to_ == name)) {
+        stream->End(absl::UnavailableError("cut"));
+      }
+    }
+  }
   size_t OpenStreams() const {
     size_t open = 0;  // Ends.
     for (const auto& weak : streams_) {
@@ -120,6 +141,7 @@ class TestNet {
 
   std::map<std::string, TestTransport*> transports_;
   std::set<std::string> unreachable_;
+  std::set<std::pair<std::string, std::string>> blocked_;
   bool muted_ = false;    // Messages vanish.
   bool stalled_ = false;  // Writes do not end.
   std::vector<std::shared_ptr<TestStream>> stalled_streams_;
@@ -156,7 +178,8 @@ inline std::shared_ptr<Stream> TestTransport::Dial(
   net_->streams_.push_back(near);
   const auto found = net_->transports_.find(address);
   if (found == net_->transports_.end() ||
-      net_->unreachable_.contains(address) || !found->second->acceptor_) {
+      net_->unreachable_.contains(address) ||
+      net_->blocked_.contains({name_, address}) || !found->second->acceptor_) {
     near->End(absl::UnavailableError("cannot be reached"));
     return near;
   }
