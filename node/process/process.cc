@@ -343,12 +343,12 @@ void Process::PushInfo(Info info) {
   if (submit) Submit();
 }
 
-void Process::PushDown(Down down) {
-  // Never refused: the monitor holds its room (guarantees section 8.3).
+void Process::PushSystem(Info info, MonitorRef down_ref) {
+  // As guarantees section 8.3 has it for monitors.
   Envelope envelope;
   envelope.kind = Envelope::Kind::kInfo;
-  envelope.down_ref = down.ref;
-  envelope.info = Info(std::move(down));
+  envelope.down_ref = down_ref;
+  envelope.info = std::move(info);
   bool submit = false;
   {
     MutexLock lock(&mu_);

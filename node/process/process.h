@@ -70,7 +70,9 @@ class Process final : public Task,
   absl::Status PushCast(Request request) ABSL_LOCKS_EXCLUDED(mu_);
   // Dropped and counted if the mailbox is full.
   void PushInfo(Info info) ABSL_LOCKS_EXCLUDED(mu_);
-  void PushDown(Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  // Never refused: what made it necessary holds its room.
+  void PushSystem(Info info, MonitorRef down_ref = MonitorRef())
+      ABSL_LOCKS_EXCLUDED(mu_);
   // The response to a request of this process: never refused, since the
   // request holds its room. Vanishes from the mailbox if `revoked` is true
   // when its turn comes.

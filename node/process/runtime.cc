@@ -191,7 +191,10 @@ void Runtime::SendDown(const Pid& watcher, Down down) {
     MutexLock lock(&mu_);
     if (monitors_.erase(down.ref.id) == 0) return;
   }
-  if (auto process = Find(watcher)) process->PushDown(std::move(down));
+  if (auto process = Find(watcher)) {
+    const MonitorRef ref = down.ref;
+    process->PushSystem(Info(std::move(down)), ref);
+  }
 }
 
 uint64_t Runtime::NextRef() {
@@ -260,6 +263,7 @@ void Runtime::Forget(const Process& process) {
     MutexLock lock(&mu_);
     const Pid& pid = process.pid();
     processes_.erase(pid.number);
+    node_watchers_.erase(pid);
     const auto erase_name = [&pid](auto& names, const std::string& name) {
       const auto at = names.find(name);
       if (at != names.end() && at->second == pid) names.erase(at);

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
@@ -178,6 +180,19 @@ class Runtime {
   // or on its way to it.
   bool Demonitor(const Pid& watcher, MonitorRef ref);
 
+  // -- Other nodes (otp 13); nodes.cc --------------------------------------
+  // `on`: one more copy of each NodeUp and NodeDown for `watcher`; off: none.
+  void MonitorNodes(const Pid& watcher, bool on) ABSL_LOCKS_EXCLUDED(mu_);
+  // Sorted.
+  std::vector<std::string> Nodes() const ABSL_LOCKS_EXCLUDED(mu_);
+  // For the owner of the streams: a stream to `node` has opened, and nothing
+  // has been delivered from it yet; it is lost, everything that came by it has
+  // been delivered and everything that the loss ends has been told so. The
+  // calls for one node come one after the other, in turns.
+  void NodeIsUp(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_);
+  void NodeIsDown(absl::string_view node, const ExitReason& reason)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
   // -- Timers --------------------------------------------------------------
   // Delivers at expiry; a pid's timers end with it (otp T5).
   TimerRef SendAfter(absl::Duration delay, const ServerRef& to, Info info);
@@ -215,6 +230,9 @@ class Runtime {
   };
 
   void SendDown(const Pid& watcher, Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  template <typename Event>
+  void TellNodeWatchers(const absl::btree_map<Pid, int>& watchers,
+                        const Event& event) ABSL_LOCKS_EXCLUDED(mu_);
   // Frees an ending process's names and timers, before its links and monitors
   // fire (otp P8).
   void Forget(const Process& process) ABSL_LOCKS_EXCLUDED(mu_);
@@ -249,6 +267,10 @@ class Runtime {
   // Process number -> its armed timers.
   absl::flat_hash_map<uint64_t, absl::flat_hash_set<uint64_t>> timers_of_
       ABSL_GUARDED_BY(mu_);
+  // Nodes with an open stream.
+  absl::btree_set<std::string> nodes_ ABSL_GUARDED_BY(mu_);
+  // Who hears of them, and how many copies.
+  absl::btree_map<Pid, int> node_watchers_ ABSL_GUARDED_BY(mu_);
   // Monitor -> its target; the target holds the watcher.
   absl::flat_hash_map<uint64_t, Pid> monitors_ ABSL_GUARDED_BY(mu_);
 };
