@@ -88,6 +88,10 @@ class Scheduler {
 
   virtual Clock& clock() = 0;
 
+  // How many tasks can run at one time: what a pool of processes that shall
+  // use the whole node is sized by.
+  virtual int workers() const { return 1; }
+
   // True on a thread that must not block: a worker of any scheduler.
   static bool OnWorker();
 

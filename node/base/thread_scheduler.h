@@ -61,6 +61,7 @@ class ThreadScheduler final : public Scheduler {
   void Block(absl::AnyInvocable<void()> work) override
       ABSL_LOCKS_EXCLUDED(block_mu_);
   Clock& clock() override { return *clock_; }
+  int workers() const override { return static_cast<int>(workers_.size()); }
 
  private:
   struct Worker {

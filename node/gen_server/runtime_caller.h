@@ -35,6 +35,8 @@ class RuntimeCaller final : public Caller {
                    std::move(done));
   }
 
+  Runtime& runtime() const { return *runtime_; }
+
  private:
   Request Make(const ServerRef& to, absl::string_view path, Payload payload,
                const CallOptions& options) {

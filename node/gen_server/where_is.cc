@@ -23,7 +23,7 @@ std::optional<ServerRef> WhereIsServer(Context& self, const ServerRef& ref) {
       }
       break;
     case ServerRef::Kind::kVia:
-      if (const ViaRegistry* registry = runtime.FindVia(ref.registry())) {
+      if (const auto registry = runtime.HoldVia(ref.registry())) {
         pid = registry->WhereIs(ref.name());
       }
       break;

@@ -78,7 +78,7 @@ bool IsSelf(const Process& self, const ServerRef& to) {
     case ServerRef::Kind::kGlobal:
       return !self.global_name().empty() && to.name() == self.global_name();
     case ServerRef::Kind::kVia: {
-      const ViaRegistry* const registry = self.runtime().FindVia(to.registry());
+      const auto registry = self.runtime().HoldVia(to.registry());
       return registry != nullptr && registry->WhereIs(to.name()) == self.pid();
     }
   }
@@ -121,6 +121,9 @@ const Pid& Context::pid() const { return process_->pid(); }
 const std::string& Context::name() const { return process_->name(); }
 const std::string& Context::node() const { return process_->pid().node; }
 Runtime& Context::runtime() const { return process_->runtime(); }
+const std::vector<Pid>& Context::callers() const {
+  return process_->callers();
+}
 
 absl::StatusOr<Epoch> Context::fencing_token() const {
   if (process_->global_name().empty()) {

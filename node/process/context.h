@@ -79,6 +79,9 @@ class Context final : public Caller {
   // Its registered name: cluster-wide if it has one, else local; may be empty.
   const std::string& name() const;
   const std::string& node() const;
+  // Of a task: the process that asked for it, then the one that asked for
+  // that one, and so on, at most 16; some may have ended. Empty for others.
+  const std::vector<Pid>& callers() const;
   // Greater than that of every earlier owner of this name; hand it to outside
   // resources that refuse smaller ones (guarantees G2, R13). ABORTED FENCED if
   // the ownership may have ended, FAILED_PRECONDITION without a global name.

@@ -472,6 +472,11 @@ void Process::set_trap_exit(bool on) {
   trap_exit_ = on;
 }
 
+bool Process::traps_exit() const {
+  MutexLock lock(&mu_);
+  return trap_exit_;
+}
+
 bool Process::RemoveQueuedDown(MonitorRef ref) {
   MutexLock lock(&mu_);
   const auto at =

@@ -122,6 +122,8 @@ class Process final : public Task,
 
   const Pid& pid() const { return pid_; }
   const std::string& local_name() const { return spawn_.local_name; }
+  const std::vector<Pid>& callers() const { return spawn_.callers; }
+  bool traps_exit() const ABSL_LOCKS_EXCLUDED(mu_);
   // Empty until it owns the claim. The reference lives as long as this.
   const std::string& global_name() const {
     // Acquire: the string was written before the pointer.

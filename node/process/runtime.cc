@@ -48,8 +48,15 @@ Runtime::~Runtime() {
 }
 
 bool Runtime::AddVia(absl::string_view name, ViaRegistry* registry) {
+  // Its owner's, who removes it in time.
+  return AddVia(name,
+                std::shared_ptr<ViaRegistry>(registry, [](ViaRegistry*) {}));
+}
+
+bool Runtime::AddVia(absl::string_view name,
+                     std::shared_ptr<ViaRegistry> registry) {
   MutexLock lock(&mu_);
-  return vias_.try_emplace(name, registry).second;
+  return vias_.try_emplace(name, std::move(registry)).second;
 }
 
 void Runtime::RemoveVia(absl::string_view name) {
@@ -58,6 +65,10 @@ void Runtime::RemoveVia(absl::string_view name) {
 }
 
 ViaRegistry* Runtime::FindVia(absl::string_view name) const {
+  return HoldVia(name).get();
+}
+
+std::shared_ptr<ViaRegistry> Runtime::HoldVia(absl::string_view name) const {
   MutexLock lock(&mu_);
   const auto at = vias_.find(name);
   return at == vias_.end() ? nullptr : at->second;
@@ -305,7 +316,7 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
     case ServerRef::Kind::kGlobal:
       return WhereIsGlobal(target.name());
     case ServerRef::Kind::kVia: {
-      const ViaRegistry* const registry = FindVia(target.registry());
+      const auto registry = HoldVia(target.registry());
       return registry == nullptr ? Pid() : registry->WhereIs(target.name());
     }
   }

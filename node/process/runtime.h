@@ -77,6 +77,8 @@ struct SpawnOptions {
   // The process that starts it, the first of its ancestors; empty: none.
   Pid starter;
   bool trap_exit = false;
+  // For whom it works, the nearest first; see Context::callers().
+  std::vector<Pid> callers;
   // Init is given up, and the process killed, after this long.
   absl::Duration timeout = absl::InfiniteDuration();
   // True: takes messages, but runs Init only after Release(); a claim of its
@@ -127,11 +129,17 @@ class Runtime {
   // Lets ServerRef::Via(name, key) find processes. False: the name is taken.
   bool AddVia(absl::string_view name, ViaRegistry* registry)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // As above, for one that may go while others still ask it: they hold it.
+  bool AddVia(absl::string_view name, std::shared_ptr<ViaRegistry> registry)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void RemoveVia(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
   // What parts of this node share by name.
   Attachments& attachments() { return attachments_; }
   // Null: there is none.
   ViaRegistry* FindVia(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Lives as long as it is held, if it was added so.
+  std::shared_ptr<ViaRegistry> HoldVia(absl::string_view name) const
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- Starting and ending -------------------------------------------------
   // Starts a process. The pid is known at once; `started` learns how Init
@@ -347,7 +355,8 @@ class Runtime {
       ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, Pid> local_names_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, Pid> global_names_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, ViaRegistry*> vias_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, std::shared_ptr<ViaRegistry>> vias_
+      ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint64_t, Timer> timers_ ABSL_GUARDED_BY(mu_);
   // Process number -> its armed timers.
   absl::flat_hash_map<uint64_t, absl::flat_hash_set<uint64_t>> timers_of_
