@@ -3,10 +3,12 @@
 #ifndef MUSTER_NODE_SUPERVISOR_CHILD_SPEC_H_
 #define MUSTER_NODE_SUPERVISOR_CHILD_SPEC_H_
 
+#include <coroutine>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -56,13 +58,19 @@ struct ChildSpec {
   // restart other than permanent (otp S4).
   bool significant = false;
   ChildType type = ChildType::kWorker;
+  // The class that runs, for people; Of<T> fills it in.
+  std::string module;
 
-  // The child_spec/1 of a server type: name defaults to the id.
+  // The child_spec/1 of a server type: name defaults to the id. Set what is to
+  // be different:
+  //   ChildSpec spec = ChildSpec::Of<Cache>(options, "cache");
+  //   spec.restart = Restart::kTransient;
   template <typename T>
   static ChildSpec Of(typename T::Options options, std::string id) {
     ChildSpec spec;
     spec.id = id;
     spec.name = std::move(id);
+    spec.module = internal::CppTypeName(typeid(T));
     spec.factory = [] { return std::make_unique<T>(); };
     spec.init = [options] { return Payload::Of(options); };
     return spec;
@@ -76,14 +84,43 @@ struct ChildSpec {
   }
 };
 
-// INVALID_ARGUMENT BAD_CHILD_SPEC, whose text names what is wrong: no id, not
-// exactly one of factory and start.
+// INVALID_ARGUMENT BAD_CHILD_SPEC, whose text names what is wrong (otp S3): no
+// id, not exactly one of factory and start, a value that no enumerator names, a
+// negative shutdown, a permanent child that is significant.
 absl::Status CheckChildSpec(const ChildSpec& spec);
 
-// Starts the child, linked to `self`. What its factory or start throws is a
-// failed start like any other (otp S7).
-Pending<absl::StatusOr<StartedChild>> StartChildProcess(const ChildSpec& spec,
-                                                        Context& self);
+// The start of one child, to be awaited once.
+class ChildStart {
+ public:
+  // `id` and `node` outlive it: the child's, and the supervisor's.
+  ChildStart(const std::string& id, const std::string& node,
+             Pending<absl::StatusOr<StartedChild>> pending)
+      : id_(&id), node_(&node), pending_(std::move(pending)) {}
+  ChildStart(ChildStart&& other) noexcept
+      : id_(other.id_),
+        node_(other.node_),
+        pending_(std::move(other.pending_)) {}
+  ~ChildStart() {}
+
+  bool await_ready() const { return pending_.await_ready(); }
+  void await_suspend(std::coroutine_handle<> handle) {
+    pending_.await_suspend(handle);
+  }
+  absl::StatusOr<StartedChild> await_resume();
+
+ private:
+  const std::string* id_;
+  const std::string* node_;
+  Pending<absl::StatusOr<StartedChild>> pending_;
+};
+
+// Starts the child, linked to `self`:
+//   absl::StatusOr<StartedChild> child = co_await StartChildProcess(spec,
+//   self);
+// Whatever its factory, init or start throws, now or later, is a failed start
+// like any other (otp S7). FAILED_PRECONDITION NOT_LOCAL: a start of its own
+// gave a process of another node, which a supervisor of this one cannot keep.
+ChildStart StartChildProcess(const ChildSpec& spec, Context& self);
 
 // Stops a running child as its spec says (otp S25); how it ended.
 Pending<ExitReason> StopChildProcess(const ChildSpec& spec, const Pid& pid,
