@@ -22,6 +22,7 @@
 #include "node/types/exit_reason.h"
 #include "node/types/payload.h"
 #include "node/types/pid.h"
+#include "node/types/server_name.h"
 
 namespace muster {
 
@@ -49,8 +50,9 @@ struct ChildSpec {
   // `self`, the supervisor. ABORTED INIT_FAILED and the like if it cannot;
   // FAILED_PRECONDITION IGNORED if it does not want to.
   std::function<Pending<absl::StatusOr<StartedChild>>(Context& self)> start;
-  // Name on this node; empty: none.
-  std::string name;
+  // What it is registered as before Init runs: a plain string is a name on this
+  // node, an empty one none; ServerName::Global("x") one of the cluster.
+  ServerName name;
   Restart restart = Restart::kPermanent;
   // Default: 5 s for workers, infinite for supervisors.
   std::optional<Shutdown> shutdown;
@@ -68,8 +70,8 @@ struct ChildSpec {
   template <typename T>
   static ChildSpec Of(typename T::Options options, std::string id) {
     ChildSpec spec;
-    spec.id = id;
-    spec.name = std::move(id);
+    spec.id = std::move(id);
+    spec.name = spec.id;
     spec.module = internal::CppTypeName(typeid(T));
     spec.factory = [] { return std::make_unique<T>(); };
     spec.init = [options] { return Payload::Of(options); };
