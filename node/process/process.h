@@ -58,6 +58,13 @@ class Process final : public Task,
   // not held.
   bool AdoptClaim(Epoch global_epoch) ABSL_LOCKS_EXCLUDED(mu_);
   void Release() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a held process before Init (otp H3). Returns the starter that it was
+  // linked to, if any.
+  Pid Refuse(absl::Status error) ABSL_LOCKS_EXCLUDED(mu_);
+  // The failed start of a linked child: kills a starter that does not trap
+  // (otp H7); one that traps has the error alone (otp H6).
+  void SignalStartFailed(const Pid& child, const ExitReason& reason)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Gives it its cluster-wide name, or takes it away (empty).
   // FAILED_PRECONDITION if it has one already, NOT_FOUND if it is dead.
   absl::Status SetGlobalName(absl::string_view name, Epoch epoch)
@@ -73,7 +80,7 @@ class Process final : public Task,
   void PushDown(Down down) ABSL_LOCKS_EXCLUDED(mu_);
   void SignalExit(const Pid& from, const ExitReason& reason, bool via_link)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // False: it is dead.
+  // False: it is dead and its names are free (otp P8).
   bool AddLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
   void RemoveLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
   bool AddWatcher(uint64_t ref, const Pid& watcher) ABSL_LOCKS_EXCLUDED(mu_);
@@ -117,9 +124,10 @@ class Process final : public Task,
   // it (otp 16.1).
   bool doomed() const ABSL_LOCKS_EXCLUDED(mu_);
   bool RemoveQueuedDown(MonitorRef ref) ABSL_LOCKS_EXCLUDED(mu_);
-  void OwnMonitor(uint64_t ref) { own_monitors_.insert(ref); }
-  // False: its Down has been handled, or it never was this process's.
-  bool DisownMonitor(uint64_t ref) { return own_monitors_.erase(ref) > 0; }
+  void OwnMonitor(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
+  // False: its Down has been handled, or it never was this process's. Any
+  // thread.
+  bool DisownMonitor(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
   // The Down of `ref` is on its way and will be dropped.
   void FlushDown(uint64_t ref) { flushed_downs_.insert(ref); }
 
@@ -229,7 +237,6 @@ class Process final : public Task,
   std::optional<Payload> stop_reply_;
   std::vector<std::shared_ptr<CallSlot>> unanswered_;
   size_t unanswered_sweep_ = 16;
-  absl::btree_set<uint64_t> own_monitors_;
   absl::btree_set<uint64_t> flushed_downs_;
   TimerId start_timer_ = 0;
 
@@ -251,11 +258,14 @@ class Process final : public Task,
   std::vector<std::unique_ptr<const std::string>> global_names_
       ABSL_GUARDED_BY(mu_);
   std::optional<ExitReason> doomed_ ABSL_GUARDED_BY(mu_);
+  // Dead and its names free: takes neither links nor watchers any more.
+  bool gone_ ABSL_GUARDED_BY(mu_) = false;
   std::optional<ExitReason> ended_ ABSL_GUARDED_BY(mu_);
   absl::Status start_error_ ABSL_GUARDED_BY(mu_);
   std::deque<Envelope> mailbox_ ABSL_GUARDED_BY(mu_);
   size_t mailbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::btree_set<Pid> links_ ABSL_GUARDED_BY(mu_);
+  absl::btree_set<uint64_t> own_monitors_ ABSL_GUARDED_BY(mu_);
   absl::btree_map<uint64_t, Watcher> watchers_ ABSL_GUARDED_BY(mu_);
   // Keeps this alive while it is in the run queue.
   std::shared_ptr<Process> self_ ABSL_GUARDED_BY(mu_);

@@ -83,6 +83,8 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
   pid.epoch = options_.epoch;
   std::shared_ptr<Process> process;
   std::shared_ptr<Process> parent;
+  Pid monitor_by;
+  std::shared_ptr<MonitorRef> monitor;
   Pid holder;
   {
     MutexLock lock(&mu_);
@@ -97,6 +99,8 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
     if (holder.empty()) {
       pid.number = next_number_++;
       const Pid link_to = spawn.link_to;
+      monitor_by = spawn.monitor_by;
+      monitor = spawn.monitor;
       process = std::make_shared<Process>(this, pid, std::move(body),
                                           std::move(options), std::move(spawn),
                                           std::move(started));
@@ -135,6 +139,10 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
     process->AddLink(holder);
     process->SignalExit(holder, ExitReason::Noproc(), true);
   }
+  if (!monitor_by.empty()) {
+    *monitor = Monitor(monitor_by, pid);
+    if (auto watcher = Find(monitor_by)) watcher->OwnMonitor(monitor->id);
+  }
   process->Start();
   return pid;
 }
@@ -151,6 +159,17 @@ void Runtime::Release(const Pid& pid, Epoch global_epoch) {
     }
   }
   process->Release();
+}
+
+void Runtime::ReleaseNamed(const Pid& pid) {
+  if (auto process = Find(pid)) process->Release();
+}
+
+void Runtime::Refuse(const Pid& pid, absl::Status error) {
+  auto process = Find(pid);
+  if (process == nullptr) return;
+  const Pid starter = process->Refuse(std::move(error));
+  if (auto other = Find(starter)) other->RemoveLink(pid);
 }
 
 absl::Status Runtime::SetGlobalName(const Pid& pid, absl::string_view name,

@@ -65,6 +65,12 @@ struct SpawnOptions {
   Pid link_to;
   // Whose exit signal is an order to shut down (otp G2); empty: link_to.
   Pid parent;
+  // Monitored by this process from the first instant (otp L5); empty: not.
+  // `monitor` is set before Spawn returns; a failed start leaves no Down.
+  Pid monitor_by;
+  std::shared_ptr<MonitorRef> monitor;
+  // The process that starts it, the first of its ancestors; empty: none.
+  Pid starter;
   bool trap_exit = false;
   // Init is given up, and the process killed, after this long.
   absl::Duration timeout = absl::InfiniteDuration();
@@ -124,6 +130,12 @@ class Runtime {
   // Lets a held process run Init, under the epoch of its claim; from now on it
   // is found by its cluster-wide name.
   void Release(const Pid& pid, Epoch global_epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  // As above for a process whose name was registered meanwhile, or has none.
+  void ReleaseNamed(const Pid& pid) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a held process without running Init: its start fails with `error`,
+  // it exits with `normal` and leaves its starter neither link nor Exit
+  // (otp H3).
+  void Refuse(const Pid& pid, absl::Status error) ABSL_LOCKS_EXCLUDED(mu_);
   // A running process got a cluster-wide name, or lost it. NOT_FOUND NOPROC,
   // FAILED_PRECONDITION HAS_NAME.
   absl::Status SetGlobalName(const Pid& pid, absl::string_view name,
