@@ -304,6 +304,13 @@ void Runtime::Forget(const Process& process) {
 
 // -- Sending -----------------------------------------------------------------
 
+ServerRef Runtime::Meant(const ServerRef& target) const {
+  if (target.kind() != ServerRef::Kind::kVia) return target;
+  const ViaRegistry* const registry = FindVia(target.registry());
+  if (registry == nullptr) return target;
+  return registry->Address(target.name()).value_or(target);
+}
+
 Pid Runtime::ResolveHere(const ServerRef& target) const {
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
@@ -341,6 +348,9 @@ bool Runtime::IsElsewhere(const ServerRef& target) const {
 }
 
 void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
+  if (request.target.kind() == ServerRef::Kind::kVia) {
+    request.target = Meant(request.target);
+  }
   const Pid here = ResolveHere(request.target);
   if (!here.empty()) {
     CallLocal(here, std::move(request), std::move(slot));
@@ -355,6 +365,9 @@ void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
 
 void Runtime::Cast(Request request,
                    absl::AnyInvocable<void(absl::Status)> taken) {
+  if (request.target.kind() == ServerRef::Kind::kVia) {
+    request.target = Meant(request.target);
+  }
   const Pid here = ResolveHere(request.target);
   if (here.empty() && IsElsewhere(request.target) && router_ != nullptr) {
     router_->RouteCast(std::move(request), std::move(taken));
@@ -372,6 +385,9 @@ void Runtime::Cast(Request request,
 }
 
 absl::Status Runtime::CastAndForget(Request request) {
+  if (request.target.kind() == ServerRef::Kind::kVia) {
+    request.target = Meant(request.target);
+  }
   absl::Status taken;
   const Pid here = ResolveHere(request.target);
   if (!here.empty()) {
@@ -383,6 +399,11 @@ absl::Status Runtime::CastAndForget(Request request) {
 }
 
 void Runtime::Send(const ServerRef& to, Info info, Meta meta) {
+  if (to.kind() == ServerRef::Kind::kVia) {
+    const ServerRef meant = Meant(to);
+    if (meant != to) Send(meant, std::move(info), std::move(meta));
+    return;
+  }
   const Pid here = ResolveHere(to);
   if (!here.empty()) {
     SendLocal(here, std::move(info));
@@ -469,6 +490,10 @@ void Runtime::Unlink(const Pid& a, const Pid& b) {
 }
 
 MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& target) {
+  if (target.kind() == ServerRef::Kind::kVia) {
+    const ServerRef meant = Meant(target);
+    if (meant != target) return Monitor(watcher, meant);
+  }
   const Pid pid = ResolveHere(target);
   const MonitorRef ref{NextRef()};
   auto process = Find(pid);

@@ -230,6 +230,9 @@ class Runtime {
   void FireTimer(uint64_t ref, const ServerRef& to, Info info)
       ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t NextRef() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whom a via reference means now; the reference itself if nobody, or if it is
+  // of another kind.
+  ServerRef Meant(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
   // Empty pid: not served by this node.
   Pid ResolveHere(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
   // True: nobody but the router can serve it.

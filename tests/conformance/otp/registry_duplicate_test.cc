@@ -303,6 +303,10 @@ TEST_P(DuplicateRegistry, ERG49_ViaIsRefused) {
                      [&](absl::Status s) { status = std::move(s); });
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ReasonOf(status), "NOT_UNIQUE");
+  StartOptions options;
+  options.name = ServerName::Via("registry", "hello");
+  status = node_.Start(ScriptServer::Make(), Payload(), options).status();
+  EXPECT_EQ(ReasonOf(status), "NOT_UNIQUE") << status;
   EXPECT_EQ(registry_.Count(), 0u);
   ASSERT_TRUE(Register("hello", 1).ok());
   EXPECT_TRUE(registry_.WhereIs("hello").empty());

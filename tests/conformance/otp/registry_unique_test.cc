@@ -348,6 +348,77 @@ TEST_P(UniqueRegistry, ViaReachesTheHolder) {
   EXPECT_EQ(registry_.Size(), RegistrySize());
 }
 
+TEST_P(UniqueRegistry, ERG23_ServersStartUnderViaNames) {
+  OTP_CASE("ERG.23", "R9 C1 H3 H5");
+  StartOptions options;
+  options.name = ServerName::Via("registry", "hello");
+  std::vector<int64_t> casts;
+  Script script;
+  script.info = [&](Info info, Context&) {
+    casts.push_back(info.As<Int64>()->value());
+    return Next();
+  };
+  const auto pid = node_.Start(ScriptServer::Make(script), Payload(), options);
+  ASSERT_TRUE(pid.ok()) << pid.status();
+  const ServerRef via = ServerRef::Via("registry", "hello");
+  EXPECT_EQ(node_.Call<Int64>(via, kScriptCall, MakeInt64(7))->value(), 7);
+  node_.runtime().Send(via, Info(MakeInt64(5)));
+  node_.RunReady();
+  EXPECT_THAT(casts, ElementsAre(5));
+  EXPECT_EQ(registry_.WhereIs("hello"), *pid);
+  EXPECT_THAT(PidsOf(registry_.Lookup("hello")), ElementsAre(*pid));
+  // Taken: the second one's Init does not run.
+  Script second;
+  second.init = [](Context&) -> InitResult {
+    ADD_FAILURE() << "Init ran";
+    return Ok();
+  };
+  const absl::Status taken =
+      node_.Start(ScriptServer::Make(second), Payload(), options).status();
+  EXPECT_EQ(taken.code(), absl::StatusCode::kAlreadyExists) << taken;
+  EXPECT_EQ(ReasonOf(taken), "ALREADY_STARTED");
+  EXPECT_EQ(DetailOf(taken, "pid"), pid->ToString());
+  // An Init that fails leaves nothing.
+  const RegistrySize before = registry_.Size();
+  Script failing;
+  failing.init = [](Context&) -> InitResult {
+    return Stop(ExitReason::Custom("oops"));
+  };
+  options.name = ServerName::Via("registry", "world");
+  const absl::Status failed =
+      node_.Start(ScriptServer::Make(failing), Payload(), options).status();
+  EXPECT_EQ(ReasonOf(failed), "INIT_FAILED") << failed;
+  EXPECT_TRUE(registry_.WhereIs("world").empty());
+  EXPECT_EQ(registry_.Size(), before);
+  // As does the end of one that ran.
+  EXPECT_EQ(node_.Stop(*pid), ExitReason::Shutdown());
+  EXPECT_EQ(registry_.Size(), RegistrySize());
+  EXPECT_EQ(
+      ReasonOf(node_.Call<Int64>(via, kScriptCall, MakeInt64(7)).status()),
+      "NOPROC");
+}
+
+TEST_P(UniqueRegistry, ERG24_ServerGivesItsViaNameAValueInInit) {
+  OTP_CASE("ERG.24", "R9");
+  StartOptions options;
+  options.name = ServerName::Via("registry", "hello");
+  Script script;
+  script.init = [this](Context& self) -> InitResult {
+    // The name was there before Init (otp H2), with no value yet.
+    EXPECT_TRUE(registry_.Lookup("hello").at(0).value.empty());
+    const auto change = [](const SharedValue&) { return SharedValue("value"); };
+    const auto update = registry_.UpdateValue(self, "hello", change);
+    if (!update.ok()) return update.status();
+    return Ok();
+  };
+  const auto pid = node_.Start(ScriptServer::Make(script), Payload(), options);
+  ASSERT_TRUE(pid.ok()) << pid.status();
+  const RegistryEntries entries = registry_.Lookup("hello");
+  ASSERT_THAT(entries, SizeIs(1));
+  EXPECT_EQ(entries[0].pid, *pid);
+  EXPECT_TRUE(entries[0].value.Is("value"));
+}
+
 TEST_P(UniqueRegistry, ERG25_SelectsAll) {
   OTP_CASE("ERG.25", "R6");
   EXPECT_THAT(registry_.Select(AllRows), IsEmpty());
