@@ -130,6 +130,8 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
                                          peers_.get());
   runtime_->set_router(router_.get());
   runtime_->set_names(registry_.get());
+  global_via_ = std::make_unique<GlobalVia>(registry_.get());
+  runtime_->AddVia(kGlobalVia, global_via_.get());
   descriptors_ = std::make_unique<DescriptorCache>(membership_.get(),
                                                    runtime_.get(), types_);
   ClusterEnv env;

@@ -29,6 +29,7 @@
 #include "node/peer/peers.h"
 #include "node/peer/transport.h"
 #include "node/process/runtime.h"
+#include "node/registry/global_via.h"
 
 namespace muster {
 
@@ -106,6 +107,7 @@ class ClusterNode {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Membership> membership_;
   std::unique_ptr<GlobalRegistry> registry_;
+  std::unique_ptr<GlobalVia> global_via_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<NodeRouter> router_;
   std::unique_ptr<DescriptorCache> descriptors_;

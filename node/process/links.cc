@@ -326,8 +326,9 @@ MonitorRef Runtime::UnusedRef(const Pid& owner) {
   return MonitorRef{NextRef(), OwnerTag(owner)};
 }
 
-MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& target,
+MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& wanted,
                             MonitorOptions options) {
+  const ServerRef target = ResolveVia(wanted);
   const Pid here = ResolveHere(target);
   MonitorEntry entry;
   entry.watcher = watcher;
@@ -335,7 +336,7 @@ MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& target,
   entry.object =
       target.kind() == ServerRef::Kind::kLocal && target.node().empty()
           ? ServerRef::Local(target.name(), options_.node)
-          : target;
+          : wanted;
   entry.tag = std::move(options.tag);
   entry.at = here.empty() ? entry.object : ServerRef(here);
   if (entry.at.kind() == ServerRef::Kind::kAlias) entry.at = target.pid();

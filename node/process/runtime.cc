@@ -342,7 +342,10 @@ bool Runtime::IsElsewhere(const ServerRef& target) const {
 
 ServerRef Runtime::ResolveVia(const ServerRef& target) const {
   if (target.kind() != ServerRef::Kind::kVia) return target;
-  const Pid pid = ResolveHere(target);
+  const auto registry = HoldVia(target.registry());
+  if (registry == nullptr) return target;
+  if (const auto address = registry->Address(target.name())) return *address;
+  const Pid pid = registry->WhereIs(target.name());
   return pid.empty() || pid.node == options_.node ? target : ServerRef(pid);
 }
 

@@ -335,8 +335,8 @@ class Runtime {
   Pid ResolveHere(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
   // True: nobody but the router can serve it.
   bool IsElsewhere(const ServerRef& target) const;
-  // What a key in a registry stands for, if that is a process of another node;
-  // else the target itself.
+  // What a key in a registry stands for: another reference, or a process of
+  // another node; else the target itself.
   ServerRef ResolveVia(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
 
   const RuntimeOptions options_;
