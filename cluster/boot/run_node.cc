@@ -131,7 +131,17 @@ absl::Status RunIncarnation(
   *again = false;
   SystemClock clock;
   SystemRandom random;
-  ThreadScheduler scheduler(&clock);
+  ThreadSchedulerOptions scheduler_options;
+  scheduler_options.on_stall = [logger](const Stall& stall) {
+    logger->Warning(absl::StrCat(
+        stall.activity.empty() ? "a closure" : stall.activity,
+        " has kept a worker for ", absl::FormatDuration(stall.running),
+        stall.worker_added
+            ? "; another worker was added meanwhile"
+            : "; there are as many workers as there may be, so others wait",
+        ". What blocks belongs into co_await self.Blocking(...)"));
+  };
+  ThreadScheduler scheduler(&clock, std::move(scheduler_options));
   absl::StatusOr<std::unique_ptr<Store>> store =
       MakeStore(config.store, scheduler);
   if (!store.ok()) return store.status();

@@ -7,52 +7,26 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "node/base/clock.h"
+#include "node/base/mutex.h"
 
 namespace muster {
 
-// Something a worker can run. Intrusive, so that waking a process allocates
-// nothing.
+// Something a worker can run. Its owner keeps it, so that waking a process
+// allocates nothing.
 class Task {
  public:
   virtual void Run() = 0;
+  // What it does now, for people: "counter_a in Increment". Asked by another
+  // thread, and only while a Scheduler::Working of this task lives.
+  virtual std::string Activity() const { return ""; }
 
  protected:
   virtual ~Task() = default;
-
- private:
-  friend class TaskQueue;
-  Task* next_ = nullptr;
-};
-
-// FIFO of tasks. Not thread-safe; its owner holds a lock or is one thread.
-class TaskQueue {
- public:
-  bool empty() const { return head_ == nullptr; }
-  void Push(Task* task) {
-    task->next_ = nullptr;
-    if (tail_ == nullptr) {
-      head_ = task;
-    } else {
-      tail_->next_ = task;
-    }
-    tail_ = task;
-  }
-  // Null if empty.
-  Task* Pop() {
-    Task* const task = head_;
-    if (task == nullptr) return nullptr;
-    head_ = task->next_;
-    if (head_ == nullptr) tail_ = nullptr;
-    task->next_ = nullptr;
-    return task;
-  }
-
- private:
-  Task* head_ = nullptr;
-  Task* tail_ = nullptr;
 };
 
 // Names one armed timer; 0 names none.
@@ -62,8 +36,9 @@ using TimerId = uint64_t;
 // death of its simulated node, nothing runs any more and everything handed in
 // is dropped: closures are destroyed without running, tasks are forgotten.
 // THREADS: any thread may call any method at any time.
-// ORDER: none between tasks; timers with different due times fire in time
-// order, equal ones in any.
+// ORDER: none between tasks; timers with different due times begin in time
+// order, equal ones in any. Nothing that is ready waits for ever: tasks,
+// closures and timers take turns.
 class Scheduler {
  public:
   virtual ~Scheduler() = default;
@@ -76,7 +51,8 @@ class Scheduler {
   virtual void Post(absl::AnyInvocable<void()> work) = 0;
 
   // Runs `work` once on a worker at `due` or soon after, never before. A due
-  // time that has passed means soon; BootTime::Infinite() means never.
+  // time that has passed means soon; BootTime::Infinite() means never. Timers
+  // wait for each other: longer work is posted from there.
   virtual TimerId At(BootTime due, absl::AnyInvocable<void()> work) = 0;
 
   // True: the timer was armed and will not run. False: unknown, cancelled, or
@@ -95,7 +71,37 @@ class Scheduler {
   // True on a thread that must not block: a worker of any scheduler.
   static bool OnWorker();
 
+  // While one lives on a worker's stack, `task` can be asked for its Activity.
+  // A task that wants its name in the report of a stall has one in Run().
+  class Working {
+   public:
+    explicit Working(const Task* task);
+    ~Working();
+    Working(const Working&) = delete;
+    Working& operator=(const Working&) = delete;
+
+   private:
+    const Task* outer_ = nullptr;
+  };
+
  protected:
+  // Where a worker shows what it runs.
+  class Showcase {
+   public:
+    // Empty: nothing that has a name.
+    std::string Activity() const ABSL_LOCKS_EXCLUDED(mu_);
+
+   private:
+    friend class Working;
+    // Returns what was shown before.
+    const Task* Show(const Task* task) ABSL_LOCKS_EXCLUDED(mu_);
+
+    mutable Mutex mu_;
+    const Task* task_ ABSL_GUARDED_BY(mu_) = nullptr;
+  };
+  // Of the calling thread; null: nobody looks.
+  static void SetShowcase(Showcase* showcase);
+
   // Marks the calling thread for OnWorker().
   static void SetOnWorker(bool on);
 };

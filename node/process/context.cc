@@ -121,9 +121,7 @@ const Pid& Context::pid() const { return process_->pid(); }
 const std::string& Context::name() const { return process_->name(); }
 const std::string& Context::node() const { return process_->pid().node; }
 Runtime& Context::runtime() const { return process_->runtime(); }
-const std::vector<Pid>& Context::callers() const {
-  return process_->callers();
-}
+const std::vector<Pid>& Context::callers() const { return process_->callers(); }
 
 absl::StatusOr<Epoch> Context::fencing_token() const {
   if (process_->global_name().empty()) {
@@ -236,8 +234,43 @@ TimerRef Context::SendAfter(absl::Duration delay, const ServerRef& to,
   return runtime().SendAfter(delay, to, std::move(info));
 }
 
+TimerRef Context::SendAt(BootTime due, Info info) {
+  return runtime().SendAt(due, pid(), std::move(info));
+}
+
+TimerRef Context::SendAt(BootTime due, const ServerRef& to, Info info) {
+  return runtime().SendAt(due, to, std::move(info));
+}
+
+absl::StatusOr<TimerRef> Context::StartTimer(absl::Duration delay, Info info) {
+  return runtime().StartTimer(delay, pid(), std::move(info));
+}
+
+absl::StatusOr<TimerRef> Context::StartTimer(absl::Duration delay,
+                                             const ServerRef& to, Info info) {
+  return runtime().StartTimer(delay, to, std::move(info));
+}
+
+absl::StatusOr<TimerRef> Context::StartTimerAt(BootTime due,
+                                               const ServerRef& to, Info info) {
+  return runtime().StartTimerAt(due, to, std::move(info));
+}
+
 std::optional<absl::Duration> Context::CancelTimer(TimerRef timer) {
   return runtime().CancelTimer(timer);
+}
+
+std::optional<absl::Duration> Context::ReadTimer(TimerRef timer) const {
+  return runtime().ReadTimer(timer);
+}
+
+void Context::CancelTimerAsync(TimerRef timer, bool report) {
+  const std::optional<absl::Duration> left = CancelTimer(timer);
+  if (report) runtime().SendLocal(pid(), Info(TimerCancelled(timer, left)));
+}
+
+void Context::ReadTimerAsync(TimerRef timer) {
+  runtime().SendLocal(pid(), Info(TimerRead(timer, ReadTimer(timer))));
 }
 
 void Context::TrapExit(bool on) { process_->set_trap_exit(on); }

@@ -117,14 +117,33 @@ class Context final : public Caller {
   void Send(const ServerRef& to, Info info);
 
   // -- Timers (otp 6) ------------------------------------------------------
-  // Delivers `info` to this process after `delay`, never early. The timer ends
-  // with the process. A negative delay is 0.
+  // Delivers `info` after `delay`, never early, to this process or to another
+  // of this node; a name is resolved at expiry (T2). A timer to a pid ends with
+  // that process (T5), never with the one that armed it. A negative delay is 0,
+  // since delays are often differences of times; an infinite one never fires.
+  // A target of another node is refused: a warning is logged, and the ref names
+  // nothing.
   TimerRef SendAfter(absl::Duration delay, Info info);
-  // As above, to a process of this node; a name is resolved at expiry.
   TimerRef SendAfter(absl::Duration delay, const ServerRef& to, Info info);
+  // As above, at a reading of this node's boot clock; soon if it has passed.
+  TimerRef SendAt(BootTime due, Info info);
+  TimerRef SendAt(BootTime due, const ServerRef& to, Info info);
+  // As above, but delivers TimerFired{ref, info}, and says why it refuses:
+  // INVALID_ARGUMENT with BAD_TIME (a negative delay), REMOTE_TARGET or
+  // BAD_TARGET.
+  absl::StatusOr<TimerRef> StartTimer(absl::Duration delay, Info info);
+  absl::StatusOr<TimerRef> StartTimer(absl::Duration delay, const ServerRef& to,
+                                      Info info);
+  absl::StatusOr<TimerRef> StartTimerAt(BootTime due, const ServerRef& to,
+                                        Info info);
   // What was left; nullopt if it has fired (its message may be in the
-  // mailbox), was cancelled or is unknown.
+  // mailbox), was cancelled or is unknown. Whoever has the ref may ask (T3).
   std::optional<absl::Duration> CancelTimer(TimerRef timer);
+  std::optional<absl::Duration> ReadTimer(TimerRef timer) const;
+  // The same, answered by an info TimerCancelled or TimerRead to this process
+  // (T4); without `report` nothing is answered.
+  void CancelTimerAsync(TimerRef timer, bool report = true);
+  void ReadTimerAsync(TimerRef timer);
 
   // -- Links, monitors, exits (otp 1.3 to 1.5) -----------------------------
   void TrapExit(bool on);

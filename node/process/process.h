@@ -171,6 +171,8 @@ class Process final : public Task,
 
   // -- Scheduler -----------------------------------------------------------
   void Run() override ABSL_LOCKS_EXCLUDED(mu_);
+  // "counter_a in Increment"; any thread, while it runs.
+  std::string Activity() const override;
 
  private:
   enum class Life : uint8_t { kSpawned, kHeld, kStarting, kAlive, kDead };
@@ -260,6 +262,10 @@ class Process final : public Task,
   // Own synchronization.
   std::atomic<uint64_t> handled_{0};
   std::atomic<uint64_t> arrivals_{0};
+
+  // Written by the running worker only; others read them to name a stall.
+  std::atomic<Stage> stage_{Stage::kNone};
+  std::atomic<const MethodInfo*> method_{nullptr};  // Of a call or a cast.
   std::atomic<const std::string*> global_name_;
 
   // Owned by the running worker.
@@ -268,7 +274,6 @@ class Process final : public Task,
   absl::AnyInvocable<void(absl::Status)> started_;
   Context context_;
   Envelope current_;
-  Stage stage_ = Stage::kNone;
   std::optional<HandlerResult> result_;
   std::optional<ExitReason> ending_;  // Finish with this.
   std::optional<Info> continue_;

@@ -57,6 +57,33 @@ ExitReason ThrownReason() {
 
 Process* Process::Current() { return current_process; }
 
+std::string Process::Activity() const {
+  std::string what = name().empty()
+                         ? pid_.ToString()
+                         : absl::StrCat(name(), " (", pid_.ToString(), ")");
+  if (!spawn_.type.empty()) absl::StrAppend(&what, " of type ", spawn_.type);
+  // Relaxed, both: a name for people, which may be a moment old.
+  const MethodInfo* const method = method_.load(std::memory_order_relaxed);
+  switch (stage_.load(std::memory_order_relaxed)) {
+    case Stage::kNone:
+      break;
+    case Stage::kInit:
+      return absl::StrCat(what, " in Init");
+    case Stage::kCall:
+    case Stage::kCast:
+      return absl::StrCat(what, " in ", method == nullptr ? "?" : method->name);
+    case Stage::kInfo:
+      return absl::StrCat(what, " in HandleInfo");
+    case Stage::kContinue:
+      return absl::StrCat(what, " in HandleContinue");
+    case Stage::kTimeout:
+      return absl::StrCat(what, " in HandleTimeout");
+    case Stage::kTerminate:
+      return absl::StrCat(what, " in Terminate");
+  }
+  return what;
+}
+
 // -- The loop ----------------------------------------------------------------
 
 void Process::Run() {
@@ -67,6 +94,7 @@ void Process::Run() {
     running_ = true;
   }
   CurrentScope scope(this);
+  const Scheduler::Working working(this);
   for (int budget = runtime_->options().reductions; budget > 0; --budget) {
     const Work work = NextWork(FenceOpen());
     if (work == Work::kNone) return;
@@ -221,6 +249,10 @@ void Process::Dispatch(Work work) {
   absl::string_view method;
   if (current_.request.has_value()) {
     SplitMethodPath(current_.request->method, &service, &method);
+    for (const MethodInfo& info : service_->methods) {
+      // Relaxed: what it points to is constant.
+      if (info.name == method) method_.store(&info, std::memory_order_relaxed);
+    }
   }
   switch (current_.kind) {
     case Envelope::Kind::kNone:

@@ -271,7 +271,6 @@ void Runtime::KillAll() {
 }
 
 void Runtime::Forget(const Process& process) {
-  std::vector<TimerId> timers;
   {
     MutexLock lock(&mu_);
     const Pid& pid = process.pid();
@@ -287,17 +286,8 @@ void Runtime::Forget(const Process& process) {
     if (!process.global_name().empty()) {
       erase_name(global_names_, process.global_name());
     }
-    const auto owned = timers_of_.find(pid.number);
-    if (owned != timers_of_.end()) {
-      for (const uint64_t ref : owned->second) {
-        const auto at = timers_.find(ref);
-        timers.push_back(at->second.id);
-        timers_.erase(at);
-      }
-      timers_of_.erase(owned);
-    }
   }
-  for (const TimerId timer : timers) scheduler_->Cancel(timer);
+  timers_.Forget(process.pid().number);
 }
 
 // -- Sending -----------------------------------------------------------------
@@ -464,73 +454,6 @@ size_t Runtime::DropQueued(const Pid& pid,
                            absl::FunctionRef<bool(Info&)> unwanted) {
   auto process = Find(pid);
   return process == nullptr ? 0 : process->DropQueued(unwanted);
-}
-
-// -- Timers ------------------------------------------------------------------
-
-TimerRef Runtime::SendAfter(absl::Duration delay, const ServerRef& to,
-                            Info info) {
-  Timer timer;
-  timer.due = clock().Boot() + std::max(delay, absl::ZeroDuration());
-  if (to.kind() == ServerRef::Kind::kPid) timer.owner = to.pid();
-  const uint64_t ref = NextRef();
-  const Pid owner = timer.owner;
-  {
-    MutexLock lock(&mu_);
-    if (!owner.empty()) {
-      // A timer to a dead process is lost (otp T8).
-      if (!IsLocal(owner) || !processes_.contains(owner.number)) {
-        return TimerRef{ref};
-      }
-      timers_of_[owner.number].insert(ref);
-    }
-    timers_[ref] = timer;
-  }
-  const TimerId id = scheduler_->At(
-      timer.due, [this, ref, to, info = std::move(info)]() mutable {
-        FireTimer(ref, to, std::move(info));
-      });
-  bool armed = false;
-  {
-    MutexLock lock(&mu_);
-    const auto at = timers_.find(ref);
-    if (at != timers_.end()) {
-      at->second.id = id;
-      armed = true;
-    }
-  }
-  if (!armed) scheduler_->Cancel(id);  // Fired, or its process has ended.
-  return TimerRef{ref};
-}
-
-void Runtime::FireTimer(uint64_t ref, const ServerRef& to, Info info) {
-  {
-    MutexLock lock(&mu_);
-    const auto at = timers_.find(ref);
-    if (at == timers_.end()) return;
-    if (!at->second.owner.empty()) {
-      timers_of_[at->second.owner.number].erase(ref);
-    }
-    timers_.erase(at);
-  }
-  Send(to, std::move(info));
-}
-
-std::optional<absl::Duration> Runtime::CancelTimer(TimerRef timer) {
-  Timer found;
-  {
-    MutexLock lock(&mu_);
-    const auto at = timers_.find(timer.id);
-    if (at == timers_.end()) return std::nullopt;
-    found = at->second;
-    if (!found.owner.empty()) {
-      timers_of_[found.owner.number].erase(timer.id);
-    }
-    timers_.erase(at);
-  }
-  // Whatever Cancel says: without its entry the timer delivers nothing.
-  scheduler_->Cancel(found.id);
-  return std::max(found.due - clock().Boot(), absl::ZeroDuration());
 }
 
 // -- Looking -----------------------------------------------------------------

@@ -34,6 +34,7 @@
 #include "node/process/process_body.h"
 #include "node/process/router.h"
 #include "node/process/signals.h"
+#include "node/process/timers.h"
 #include "node/process/via.h"
 #include "node/types/exit_reason.h"
 #include "node/types/info.h"
@@ -249,9 +250,20 @@ class Runtime {
   void NodeIsDead(absl::string_view node, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- Timers --------------------------------------------------------------
-  // Delivers at expiry; a pid's timers end with it (otp T5).
+  // What Context offers, to any process of this node.
   TimerRef SendAfter(absl::Duration delay, const ServerRef& to, Info info);
+  TimerRef SendAt(BootTime due, const ServerRef& to, Info info);
+  absl::StatusOr<TimerRef> StartTimer(absl::Duration delay, const ServerRef& to,
+                                      Info info);
+  absl::StatusOr<TimerRef> StartTimerAt(BootTime due, const ServerRef& to,
+                                        Info info);
   std::optional<absl::Duration> CancelTimer(TimerRef timer);
+  std::optional<absl::Duration> ReadTimer(TimerRef timer) const;
+  // OK, or why a timer to `to` is refused: INVALID_ARGUMENT with BAD_TARGET or
+  // REMOTE_TARGET.
+  absl::Status CheckTimer(const ServerRef& to) const;
+  // Armed timers.
+  size_t timer_count() const { return timers_.size(); }
 
   // -- Looking -------------------------------------------------------------
   // Null if it has ended or is of another incarnation or node.
@@ -280,12 +292,6 @@ class Runtime {
 
  private:
   friend class Process;
-
-  struct Timer {
-    TimerId id = 0;
-    BootTime due;
-    Pid owner;  // Empty: addressed by name.
-  };
 
   // A monitor as its watcher's node knows it.
   struct MonitorEntry {
@@ -328,8 +334,6 @@ class Runtime {
   // Frees an ending process's names and timers, before its links and monitors
   // fire (otp P8).
   void Forget(const Process& process) ABSL_LOCKS_EXCLUDED(mu_);
-  void FireTimer(uint64_t ref, const ServerRef& to, Info info)
-      ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t NextRef() ABSL_LOCKS_EXCLUDED(mu_);
   // Empty pid: not served by this node.
   Pid ResolveHere(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -348,6 +352,9 @@ class Runtime {
   Router* router_ = nullptr;
   NameRegistry* names_ = nullptr;
 
+  // Own synchronization.
+  Timers timers_{this};
+
   mutable Mutex mu_;
   uint64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;
   uint64_t next_ref_ ABSL_GUARDED_BY(mu_) = 1;
@@ -356,10 +363,6 @@ class Runtime {
   absl::flat_hash_map<std::string, Pid> local_names_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, Pid> global_names_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, std::shared_ptr<ViaRegistry>> vias_
-      ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<uint64_t, Timer> timers_ ABSL_GUARDED_BY(mu_);
-  // Process number -> its armed timers.
-  absl::flat_hash_map<uint64_t, absl::flat_hash_set<uint64_t>> timers_of_
       ABSL_GUARDED_BY(mu_);
   // Nodes with an open stream.
   absl::btree_set<std::string> nodes_ ABSL_GUARDED_BY(mu_);

@@ -1,15 +1,18 @@
-// Exit, Down, NodeUp, NodeDown and Suspect: the infos that the system itself
-// sends (otp 1.3, 1.5, 13); and Signal, by which links, monitors and exits
-// reach other nodes.
+// Exit, Down, NodeUp, NodeDown, Suspect and what timers say: the infos that the
+// system itself sends (otp 1.3, 1.5, 6, 13); and Signal, by which links,
+// monitors and exits reach other nodes.
 #ifndef MUSTER_NODE_PROCESS_SIGNALS_H_
 #define MUSTER_NODE_PROCESS_SIGNALS_H_
 
 #include <any>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "node/types/exit_reason.h"
+#include "node/types/info.h"
 #include "node/types/pid.h"
 #include "node/types/server_ref.h"
 
@@ -40,6 +43,28 @@ struct DemonitorOptions {
   bool flush = false;
   // Demonitor says whether there was still something to remove.
   bool info = false;
+};
+
+// What a timer of StartTimer delivers: the info with the timer's ref, so that a
+// late one can be told from the current one.
+struct TimerFired {
+  TimerFired(TimerRef r, Info i) : ref(r), info(std::move(i)) {}
+  TimerRef ref;
+  Info info;
+};
+
+// The answers of CancelTimerAsync and ReadTimerAsync (otp T4). `left` is
+// nullopt if the timer has fired, was cancelled or is unknown.
+struct TimerCancelled {
+  TimerCancelled(TimerRef r, std::optional<absl::Duration> l)
+      : ref(r), left(l) {}
+  TimerRef ref;
+  std::optional<absl::Duration> left;
+};
+struct TimerRead {
+  TimerRead(TimerRef r, std::optional<absl::Duration> l) : ref(r), left(l) {}
+  TimerRef ref;
+  std::optional<absl::Duration> left;
 };
 
 // A linked process ended, or somebody sent an exit signal, to a process that
