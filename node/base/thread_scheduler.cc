@@ -648,13 +648,16 @@ void ThreadScheduler::OnStall(Worker* worker, absl::Duration running) {
     added->thread.join();  // It has nothing left to do but to return.
     added->searching = false;
     StartThread(added);
-  } else if (wanted && (added = AddWorker()) != nullptr) {
-    {
-      MutexLock lock(&park_mu_);
-      added->surplus = true;
-      ++surplus_;
+  } else if (wanted) {
+    added = AddWorker();
+    if (added != nullptr) {
+      {
+        MutexLock lock(&park_mu_);
+        added->surplus = true;
+        ++surplus_;
+      }
+      StartThread(added);
     }
-    StartThread(added);
   }
   bool fired = false;
   {
