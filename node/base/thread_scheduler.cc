@@ -391,8 +391,9 @@ bool ThreadScheduler::Rest(Worker* self) {
     }
   }
   if (ends) {
-    // Somebody may have relied on its search.
+    // Somebody may have relied on its search, and on its keeping the time.
     StopSearching(self);
+    PokeTimekeeper(/*promote=*/true);
     return false;
   }
   for (;;) {
