@@ -9,7 +9,7 @@ packages=(
   bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto
   bazel-skylib
   # Compilers.
-  clang-19 clang-format-19 libclang-rt-19-dev g++ pkg-config
+  clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev g++ pkg-config
   # Libraries.
   libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgrpc++-dev
   libgtest-dev libprotobuf-dev libprotoc-dev libspdlog-dev libyaml-cpp-dev

@@ -391,8 +391,9 @@ bool ThreadScheduler::Rest(Worker* self) {
     }
   }
   if (ends) {
-    // Somebody may have relied on its search.
+    // Somebody may have relied on its search, and on its keeping the time.
     StopSearching(self);
+    PokeTimekeeper(/*promote=*/true);
     return false;
   }
   for (;;) {
@@ -648,13 +649,16 @@ void ThreadScheduler::OnStall(Worker* worker, absl::Duration running) {
     added->thread.join();  // It has nothing left to do but to return.
     added->searching = false;
     StartThread(added);
-  } else if (wanted && (added = AddWorker()) != nullptr) {
-    {
-      MutexLock lock(&park_mu_);
-      added->surplus = true;
-      ++surplus_;
+  } else if (wanted) {
+    added = AddWorker();
+    if (added != nullptr) {
+      {
+        MutexLock lock(&park_mu_);
+        added->surplus = true;
+        ++surplus_;
+      }
+      StartThread(added);
     }
-    StartThread(added);
   }
   bool fired = false;
   {

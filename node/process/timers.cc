@@ -20,7 +20,7 @@ Error Refused(absl::string_view reason, absl::string_view text) {
 
 }  // namespace
 
-TimerRef Timers::Arm(BootTime due, const ServerRef& to, Info info, Form form) {
+TimerRef Timers::Arm(BootTime due, ServerRef to, Info info, Form form) {
   Pid owner;
   if (to.kind() == ServerRef::Kind::kPid ||
       to.kind() == ServerRef::Kind::kAlias) {
@@ -54,9 +54,8 @@ TimerRef Timers::Arm(BootTime due, const ServerRef& to, Info info, Form form) {
     return TimerRef{ref};
   }
   const TimerId id = runtime_->scheduler().At(
-      due, [this, ref, to, info = std::move(info), form]() mutable {
-        Fire(ref, to, std::move(info), form);
-      });
+      due, [this, ref, to = std::move(to), info = std::move(info),
+            form]() mutable { Fire(ref, to, std::move(info), form); });
   bool armed = false;
   {
     Shard& shard = ShardOf(ref);

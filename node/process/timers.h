@@ -41,7 +41,7 @@ class Timers {
 
   // Arms one; nothing is checked but whether the process of a pid lives. One
   // for a dead process is lost at once, and the ref names nothing (otp T5).
-  TimerRef Arm(BootTime due, const ServerRef& to, Info info, Form form);
+  TimerRef Arm(BootTime due, ServerRef to, Info info, Form form);
   // What was left; nullopt: unknown, fired, cancelled, or its process is dead.
   std::optional<absl::Duration> Cancel(TimerRef ref);
   std::optional<absl::Duration> Read(TimerRef ref) const;
