@@ -9,6 +9,7 @@
 #include "node/process/result.h"                // IWYU pragma: export
 #include "node/process/signals.h"               // IWYU pragma: export
 #include "node/registry/names.h"                // IWYU pragma: export
+#include "node/registry/registry.h"             // IWYU pragma: export
 #include "node/supervisor/supervisor.h"         // IWYU pragma: export
 #include "node/supervisor/supervisor_client.h"  // IWYU pragma: export
 #include "node/types/exit_reason.h"             // IWYU pragma: export

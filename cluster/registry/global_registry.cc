@@ -315,6 +315,12 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
     return;
   }
   const std::optional<NameRecordView> view = Record(claim.name);
+  const int64_t known = view.has_value() ? view->mod_revision : 0;
+  if (known != attempt->seen && attempt->tries < kTriesMax) {
+    // The watch has told of a change while this answer was on its way.
+    Try(std::move(attempt));
+    return;
+  }
   if (view.has_value() && view->record.owner() != membership_->node() &&
       IsOwned(view->record)) {
     const NameEntry holder = ToEntry(*view);
