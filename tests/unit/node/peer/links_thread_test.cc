@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +31,7 @@
 #include "tests/testkit/capture_logger.h"
 #include "tests/testkit/fake_name_registry.h"
 #include "tests/testkit/script_server.h"
+#include "tests/testkit/sim_random.h"
 
 namespace muster {
 namespace {
@@ -219,7 +219,7 @@ TEST(LinksThreadTest, TheBooksBalance) {  // otp L1, L4, M2, M5, M7, ND5
   };
   barrier();
 
-  std::mt19937_64 dice(20);
+  SimRandom dice(20);
   std::vector<Pid> watchers;
   std::vector<Pid> targets;
   for (int i = 0; i < 16; ++i) {
@@ -227,10 +227,10 @@ TEST(LinksThreadTest, TheBooksBalance) {  // otp L1, L4, M2, M5, M7, ND5
     targets.push_back(start(i % 2));
   }
   for (int i = 0; i < 4000; ++i) {
-    const Pid watcher = watchers[dice() % watchers.size()];
-    Pid& target = targets[dice() % targets.size()];
+    const Pid watcher = watchers[dice.Below(watchers.size())];
+    Pid& target = targets[dice.Below(targets.size())];
     ThreadNode& here = *nodes[watcher.node == "a" ? 0 : 1];
-    const uint64_t what = dice() % 8;
+    const uint64_t what = dice.Below(8);
     here.runtime.Send(watcher, Info(Job([=, &made, &removed](Context& self) {
                         if (what < 3) {
                           (void)self.Link(target).ok();
@@ -243,13 +243,13 @@ TEST(LinksThreadTest, TheBooksBalance) {  // otp L1, L4, M2, M5, M7, ND5
                             ++removed;
                         }
                       })));
-    if (dice() % 10 == 0) {
+    if (dice.Below(10) == 0) {
       nodes[target.node == "a" ? 0 : 1]->runtime.SendExit(Pid(), target,
                                                           ExitReason::Kill());
       target = start(target.node == "a" ? 0 : 1);
     }
-    if (dice() % 500 == 0) wire.BreakAll();
-    if (dice() % 100 == 0) {
+    if (dice.Below(500) == 0) wire.BreakAll();
+    if (dice.Below(100) == 0) {
       // Some rest, so that the order of things is not always the same.
       (void)ScriptCall(a.caller, servers[1], 1).Wait().ok();
     }
