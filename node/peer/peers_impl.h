@@ -152,7 +152,7 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     peer::v1::Batch batch;
     Ties ties;
     ExitReason reason = ExitReason::Noconnection();  // kLost.
-    Epoch epoch;  // kOpened, kDied.
+    Epoch epoch;                                     // kOpened, kDied.
   };
 
   // One other node, known by its name for as long as this one runs.

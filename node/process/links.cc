@@ -290,6 +290,8 @@ absl::Status Runtime::Link(const Pid& a, const Pid& b) {
     if (!first->NewLink(b, link)) return absl::OkStatus();
     if (router_ != nullptr) {
       router_->RouteSignal(Signal::Link(a, b, link));
+      // It ended meanwhile, and its exit found no link to go by.
+      if (Find(a) == nullptr) SendLinkExit(a, b, ExitReason::Noproc(), link);
     } else {
       first->SignalExit(b, ExitReason::Noconnection(), /*via_link=*/true, link);
     }

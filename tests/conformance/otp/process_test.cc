@@ -202,7 +202,9 @@ TEST(DistributionTest, PRC12_SmallMessagesWaitForAFewFramesAtMost) {
     for (int i = 0; i < 20; ++i) {
       senders.push_back(nodes.Start(a));
       nodes.In(senders.back(), [&](Context& self) {
-        if (what == "link") EXPECT_TRUE(self.Link(sink).ok());
+        if (what == "link") {
+          EXPECT_TRUE(self.Link(sink).ok());
+        }
       });
       if (what == "monitor") {
         nodes.In(sink, [&](Context& self) { self.Monitor(senders.back()); });
