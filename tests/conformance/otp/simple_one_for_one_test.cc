@@ -284,44 +284,6 @@ TEST_F(SimpleOneForOne, SUP46_ChildSupervisorsAreCountedAsSuch) {
   EXPECT_EQ(Counts(), "1 1 1 0");
 }
 
-TEST_F(SimpleOneForOne, SUP49_ManyChildrenEndOneByOneInLinearTime) {
-  OTP_CASE("SUP.49", "D5");
-  // Work is counted in steps of the world, so that the machine does not matter.
-  const auto steps = [&](int children) {
-    StartPool(Template(Child(Restart::kTemporary)));
-    std::vector<Pid> pids;
-    for (int i = 0; i < children; ++i) pids.push_back(StartFromTemplate());
-    const uint64_t before = sim_.world().steps();
-    for (const Pid& pid : pids) EXPECT_EQ(Terminate(pid), absl::OkStatus());
-    const uint64_t taken = sim_.world().steps() - before;
-    EXPECT_EQ(Counts(), "1 0 0 0");
-    sim_.Stop(pool_);
-    return taken;
-  };
-  const uint64_t few = steps(1000);
-  const uint64_t many = steps(10'000);
-  EXPECT_LE(many, 11 * few);
-  EXPECT_GE(few, 1000u);
-}
-
-TEST_F(SimpleOneForOne, SUP49_AHundredThousandChildrenEndAtOnce) {
-  OTP_CASE("SUP.49", "S28");
-  StartPool(Template(
-      Child(Restart::kTemporary, Shutdown::Within(absl::Seconds(5)))));
-  DynamicSupervisorClient client = pool();
-  for (int i = 0; i < 100'000; ++i) client.StartChild(ChildArguments());
-  // The mailbox holds 10,000; so many of the others are refused.
-  sim_.RunReady();
-  while (sim_.runtime().process_count() < 100'001) {
-    for (int i = 0; i < 10'000; ++i) client.StartChild(ChildArguments());
-    sim_.RunReady();
-  }
-  EXPECT_EQ(Counts(), absl::StrCat("1 ", sim_.runtime().process_count() - 1,
-                                   " 0 ", sim_.runtime().process_count() - 1));
-  EXPECT_EQ(sim_.Stop(pool_), ExitReason::Shutdown());
-  EXPECT_EQ(sim_.runtime().process_count(), 0u);
-}
-
 TEST_F(SimpleOneForOne, SUP53_TheTemplateChangesButStaysOne) {
   OTP_CASE("SUP.53 SUP.54", "S34 S5");
   StartPool(Template(MoodyChild(Restart::kPermanent)));
