@@ -26,9 +26,9 @@ class Shutdown {
  public:
   // Asks with exit(shutdown), kills after `limit`; infinite waits for ever.
   static Shutdown Within(absl::Duration limit) { return Shutdown(limit); }
-  static Shutdown BrutalKill() { return Shutdown(-absl::Seconds(1)); }
+  static Shutdown BrutalKill() { return Shutdown(-absl::InfiniteDuration()); }
 
-  bool brutal_kill() const { return limit_ < absl::ZeroDuration(); }
+  bool brutal_kill() const { return limit_ == -absl::InfiniteDuration(); }
   absl::Duration limit() const { return limit_; }
   friend bool operator==(Shutdown, Shutdown) = default;
 

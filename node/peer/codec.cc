@@ -326,6 +326,47 @@ CallResult DecodeReply(peer::v1::Reply* reply) {
   return result;
 }
 
+Frame EncodeSignal(const Signal& signal) {
+  Frame frame;
+  const auto set_ends = [&signal](auto* body) {
+    *body->mutable_from() = signal.from.ToProto();
+    *body->mutable_to() = signal.to.ToProto();
+    body->set_link_id(signal.link.mine);
+  };
+  const auto set_monitor = [&signal](auto* body) {
+    body->set_ref(signal.ref);
+    *body->mutable_watcher() = signal.from.ToProto();
+    *body->mutable_target() = signal.target.ToProto();
+  };
+  switch (signal.kind) {
+    case Signal::Kind::kExit: {
+      peer::v1::Exit* const exit = frame.mutable_exit();
+      set_ends(exit);
+      exit->set_your_link_id(signal.link.theirs);
+      if (signal.from.empty()) exit->clear_from();
+      *exit->mutable_reason() = signal.reason.ToProto();
+      exit->set_via_link(signal.via_link);
+      break;
+    }
+    case Signal::Kind::kLink:
+      set_ends(frame.mutable_link());
+      break;
+    case Signal::Kind::kUnlink:
+      set_ends(frame.mutable_unlink());
+      frame.mutable_unlink()->set_your_link_id(signal.link.theirs);
+      break;
+    case Signal::Kind::kMonitor:
+      set_monitor(frame.mutable_monitor());
+      break;
+    case Signal::Kind::kDemonitor:
+      set_monitor(frame.mutable_demonitor());
+      break;
+    case Signal::Kind::kDown:
+      break;
+  }
+  return frame;
+}
+
 std::string SerializeFrame(const Frame& frame) {
   return SerializeDeterministic(frame);
 }

@@ -17,6 +17,7 @@
 #include "muster/peer/v1/peer.pb.h"
 #include "node/base/clock.h"
 #include "node/process/message.h"
+#include "node/process/signals.h"
 #include "node/types/info.h"
 #include "node/types/pid.h"
 #include "node/types/server_ref.h"
@@ -68,6 +69,10 @@ absl::StatusOr<Request> DecodeCast(peer::v1::Cast* cast, BootTime now);
 // (EXECUTED).
 peer::v1::Frame EncodeReply(uint64_t call_id, const CallResult& result);
 CallResult DecodeReply(peer::v1::Reply* reply);
+
+// -- Signals -----------------------------------------------------------------
+// Of all kinds but kDown.
+peer::v1::Frame EncodeSignal(const Signal& signal);
 
 // -- Bytes -------------------------------------------------------------------
 // A frame as it waits in a queue; deterministic.

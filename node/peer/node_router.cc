@@ -50,6 +50,7 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   void RouteCall(Request request, std::shared_ptr<CallSlot> slot);
   void RouteCast(Request request, absl::AnyInvocable<void(absl::Status)> taken);
   void RouteInfo(const ServerRef& target, Info info, Meta meta);
+  void RouteSignal(Signal signal);
   // The router goes: whoever still waits for the store is dropped, since what
   // waits refers to this object.
   void Drop() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -393,10 +394,32 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
   }
 }
 
+// -- Signals ------------------------------------------------------------------
+
+void NodeRouter::Core::RouteSignal(Signal signal) {
+  if (signal.kind != Signal::Kind::kMonitor ||
+      signal.target.kind() != ServerRef::Kind::kGlobal) {
+    peers_->SendSignal(std::move(signal));
+    return;
+  }
+  LookUp(signal.target.name(),
+         [core = shared_from_this(), ref = signal.ref](const Found& found) {
+           if (found.ok()) {
+             core->runtime_->MonitorAt(ref, found->pid);
+             return;
+           }
+           core->runtime_->Deliver(
+               Signal::Down(ref, Pid(),
+                            found.status().code() == absl::StatusCode::kNotFound
+                                ? ExitReason::Noproc()
+                                : ExitReason::Noconnection()));
+         });
+}
+
 // -- NodeRouter ---------------------------------------------------------------
 
 NodeRouter::NodeRouter(Runtime* runtime, NameRegistry* names, Peers* peers)
-    : core_(std::make_shared<Core>(runtime, names, peers)) {}
+    : core_(std::make_shared<Core>(runtime, names, peers)), peers_(peers) {}
 
 NodeRouter::~NodeRouter() { core_->Drop(); }
 
@@ -407,6 +430,10 @@ void NodeRouter::RouteCall(Request request, std::shared_ptr<CallSlot> slot) {
 void NodeRouter::RouteCast(Request request,
                            absl::AnyInvocable<void(absl::Status)> taken) {
   core_->RouteCast(std::move(request), std::move(taken));
+}
+
+void NodeRouter::RouteSignal(Signal signal) {
+  core_->RouteSignal(std::move(signal));
 }
 
 void NodeRouter::RouteInfo(const ServerRef& target, Info info, Meta meta) {

@@ -34,11 +34,16 @@ class NodeRouter final : public Router {
   void RouteCast(Request request,
                  absl::AnyInvocable<void(absl::Status)> taken) override;
   void RouteInfo(const ServerRef& target, Info info, Meta meta) override;
+  // A monitor of a cluster-wide name: resolved in the registry, then a monitor
+  // of that process; noproc if the name is free.
+  void RouteSignal(Signal signal) override;
+  void Reach(absl::string_view node) override { peers_->Reach(node); }
 
  private:
   // Shared with the look-ups under way, which may end after this.
   class Core;
   const std::shared_ptr<Core> core_;
+  Peers* const peers_;
 };
 
 }  // namespace muster

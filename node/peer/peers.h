@@ -18,6 +18,7 @@
 #include "node/peer/transport.h"
 #include "node/process/message.h"
 #include "node/process/runtime.h"
+#include "node/process/signals.h"
 #include "node/registry/name_registry.h"
 #include "node/types/pid.h"
 
@@ -38,6 +39,14 @@ class PeerDirectory {
 };
 
 struct PeerOptions {
+  // When this node opens streams by itself (otp ND1). It takes those that
+  // others open in any case.
+  enum class Connect {
+    kOnUse,  // Whenever something is to be sent.
+    kOnce,   // As long as there never was one to that node.
+    kNever,  // Only for Connect().
+  };
+
   std::string cluster_id;
   uint64_t generation = 1;
   std::string build;
@@ -45,7 +54,14 @@ struct PeerOptions {
   // without a word) end the stream.
   absl::Duration heartbeat = absl::Milliseconds(500);
   // Frames that may wait for one peer; more are refused RESOURCE_EXHAUSTED.
+  // Replies are kept up to twice as much, then the callers get
+  // RESOURCE_EXHAUSTED REPLY_DROPPED (EXECUTED) instead. Signals (exits, links,
+  // monitors) are never dropped: a peer for which four times as much waits
+  // loses its stream.
   size_t queue_bytes_max = size_t{64} << 20;
+  // Accepted streams that have not said hello; more are closed at once.
+  size_t half_open_max = 64;
+  Connect connect = Connect::kOnUse;
   // A peer refused this node because its epoch is dead; `known` is the
   // greatest that the peer knows. The node must freeze (guarantees R9). Comes
   // on a thread of the transport's; may be empty.
@@ -67,6 +83,17 @@ struct PeerStats {
   uint64_t streams_lost = 0;
 };
 
+// How much is kept for all peers together; for tests that nothing stays.
+struct PeerTables {
+  size_t links = 0;     // Ids of links that cross streams; at most two a link.
+  size_t watching = 0;  // Monitors from here.
+  size_t watched = 0;   // Monitors of processes here.
+  size_t calls = 0;     // Sent and not answered.
+  size_t casts = 0;
+  size_t queue_bytes = 0;
+  size_t half_open = 0;
+};
+
 // Owns the peer streams of this node: one for each unordered pair, opened on
 // first use, ended as one event.
 //
@@ -79,6 +106,10 @@ struct PeerStats {
 //   (3) closed, broken, silent, malformed, or their epoch died: written calls
 //       fail UNKNOWN, queued ones NOT_EXECUTED, nothing is sent twice
 //   (4) they dialed us
+//
+// A stream carries the links and monitors between the two nodes and ends them
+// with it, as noconnection on both sides (otp L4, ND5); the runtime is told,
+// then that the node is down.
 //
 // While a write is under way, what is to be sent is queued; when it ends, all
 // that is queued goes into the next one.
@@ -115,11 +146,20 @@ class Peers {
   void SendInfo(absl::string_view node, const ServerRef& target,
                 const Info& info, const Meta& meta);
 
+  // See Router::RouteSignal; not for cluster-wide names.
+  void SendSignal(Signal signal);
+  // Opens a stream unless there is one, whatever PeerOptions::connect says.
+  // Tells nobody how it went: see Connected().
+  void Connect(absl::string_view node);
+  // The same, as far as PeerOptions::connect lets it.
+  void Reach(absl::string_view node);
+
   // A node's incarnation is dead: its streams close at once.
   void NodeDied(absl::string_view node, Epoch epoch);
   // Nodes with an open stream, sorted.
   std::vector<std::string> Connected() const;
   PeerStats stats() const;
+  PeerTables Tables() const;
 
  private:
   class Impl;

@@ -35,24 +35,6 @@ Error CallingSelf(const ServerRef& to) {
       .NotExecuted();
 }
 
-bool IsSelf(const Process& self, const ServerRef& to) {
-  switch (to.kind()) {
-    case ServerRef::Kind::kPid:
-    case ServerRef::Kind::kAlias:
-      return to.pid() == self.pid();
-    case ServerRef::Kind::kLocal:
-      return !self.local_name().empty() && to.name() == self.local_name() &&
-             (to.node().empty() || to.node() == self.pid().node);
-    case ServerRef::Kind::kGlobal:
-      return !self.global_name().empty() && to.name() == self.global_name();
-    case ServerRef::Kind::kVia: {
-      const auto registry = self.runtime().HoldVia(to.registry());
-      return registry != nullptr && registry->WhereIs(to.name()) == self.pid();
-    }
-  }
-  return false;
-}
-
 // What a message of this process carries on: who waits, how long, for whom.
 Request MakeRequest(const Process& self, const ServerRef& to,
                     absl::string_view path, Payload payload,
@@ -84,6 +66,24 @@ Request MakeRequest(const Process& self, const ServerRef& to,
 }  // namespace
 
 namespace internal {
+
+bool IsSelf(const Process& self, const ServerRef& to) {
+  switch (to.kind()) {
+    case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:
+      return to.pid() == self.pid();
+    case ServerRef::Kind::kLocal:
+      return !self.local_name().empty() && to.name() == self.local_name() &&
+             (to.node().empty() || to.node() == self.pid().node);
+    case ServerRef::Kind::kGlobal:
+      return !self.global_name().empty() && to.name() == self.global_name();
+    case ServerRef::Kind::kVia: {
+      const auto registry = self.runtime().HoldVia(to.registry());
+      return registry != nullptr && registry->WhereIs(to.name()) == self.pid();
+    }
+  }
+  return false;
+}
 
 absl::AnyInvocable<void()> SuspendCurrentProcess() {
   Process* const process = Process::Current();
@@ -193,7 +193,7 @@ void Context::StartCall(const ServerRef& to, absl::string_view path,
     done(CallResult(Ending().status()));
     return;
   }
-  if (IsSelf(*process_, to)) {
+  if (internal::IsSelf(*process_, to)) {
     done(CallResult(CallingSelf(to).status()));
     return;
   }
@@ -241,33 +241,6 @@ std::optional<absl::Duration> Context::CancelTimer(TimerRef timer) {
 }
 
 void Context::TrapExit(bool on) { process_->set_trap_exit(on); }
-void Context::Link(const Pid& other) { runtime().Link(pid(), other); }
-void Context::Unlink(const Pid& other) { runtime().Unlink(pid(), other); }
-
-MonitorRef Context::Monitor(const ServerRef& target) {
-  if (IsSelf(*process_, target)) {
-    return MonitorRef{~uint64_t{0}};  // Accepted, never fires (otp M6).
-  }
-  const MonitorRef ref = runtime().Monitor(pid(), target);
-  process_->OwnMonitor(ref.id);
-  return ref;
-}
-
-bool Context::Demonitor(MonitorRef ref, bool flush) {
-  const bool active = runtime().Demonitor(pid(), ref);
-  // Not active: its Down is queued, on its way from another worker, or
-  // handled.
-  if ((active || flush) && process_->DisownMonitor(ref.id) && !active &&
-      !process_->RemoveQueuedDown(ref)) {
-    process_->FlushDown(ref.id);
-  }
-  return active;
-}
-
-void Context::SendExit(const Pid& to, const ExitReason& reason) {
-  runtime().SendExit(pid(), to, reason);
-}
-
 Pending<Elapsed> Context::Sleep(absl::Duration d) {
   auto arrival = std::make_shared<internal::Arrival<Elapsed>>();
   runtime().scheduler().At(Now() + d, [arrival] { arrival->Set(Elapsed()); });

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -127,13 +128,33 @@ class Context final : public Caller {
 
   // -- Links, monitors, exits (otp 1.3 to 1.5) -----------------------------
   void TrapExit(bool on);
-  void Link(const Pid& pid);
+  // One link for each pair, whoever asks for it and how often; none to itself
+  // (otp L1). When the other ends, or its node cannot be reached any more
+  // (noconnection), this process gets its exit signal, and the other way
+  // round. If `pid` has ended (otp L3): of another node, or if this process
+  // traps exits, an exit signal noproc comes; else the answer is NOT_FOUND
+  // NOPROC and nothing comes. INVALID_ARGUMENT BAD_PID: the empty pid.
+  // UNAVAILABLE EXITING: this process is being ended.
+  absl::Status Link(const Pid& pid);
+  // From now on no exit signal of that link comes; an Exit that is in the
+  // mailbox stays there (otp L2).
   void Unlink(const Pid& pid);
-  // One Down info will come. By name: resolved once, now.
-  MonitorRef Monitor(const ServerRef& target);
-  // With `flush` a Down that is already queued is removed. True: it was active
-  // and no Down will come.
-  bool Demonitor(MonitorRef ref, bool flush = false);
+  // One Down info will come, unless the target is this process itself (otp
+  // M6). A name is resolved once: now, or if it is another node's when the
+  // request arrives there (otp M4). Every call makes a monitor of its own. A
+  // target that cannot exist (the empty pid, an invalid name) gives
+  // MonitorRef(), and no Down comes.
+  // A cluster-wide name is watched until its owner's epoch can no longer act;
+  // while its node cannot be reached, Suspect infos say so.
+  MonitorRef Monitor(const ServerRef& target,
+                     MonitorOptions options = MonitorOptions());
+  // No Down comes for `ref` any more, except that one that is already queued
+  // stays, unless `flush` removes it. True, also for a monitor that has fired
+  // or that nobody knows; with `info` (otp M5):
+  //   info         false: it was not active; its Down may be in the mailbox
+  //   info, flush  false: a Down had to be removed
+  // A ref that another process made is refused: false, and nothing happens.
+  bool Demonitor(MonitorRef ref, DemonitorOptions options = DemonitorOptions());
   // Sends an exit signal; `kill` cannot be trapped.
   void SendExit(const Pid& to, const ExitReason& reason);
 

@@ -45,6 +45,7 @@ void Runtime::NodeIsUp(absl::string_view node) {
     watchers = node_watchers_;
   }
   TellNodeWatchers(watchers, NodeUp(std::string(node)));
+  ClearSuspects(node);
 }
 
 void Runtime::NodeIsDown(absl::string_view node, const ExitReason& reason) {

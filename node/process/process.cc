@@ -130,6 +130,33 @@ void Process::Release() {
   if (submit) Submit();
 }
 
+Pid Process::Refuse(absl::Status error) {
+  bool submit = false;
+  Pid starter;
+  {
+    MutexLock lock(&mu_);
+    if (life_ != Life::kHeld || doomed_.has_value()) return Pid();
+    start_error_ = std::move(error);
+    if (links_.erase(spawn_.link_to) > 0) starter = spawn_.link_to;
+    doomed_ = ExitReason::Normal();
+    submit = ScheduleLocked();
+  }
+  if (submit) Submit();
+  return starter;
+}
+
+void Process::SignalStartFailed(const Pid& child, const ExitReason& reason) {
+  bool submit = false;
+  {
+    MutexLock lock(&mu_);
+    if (life_ == Life::kDead || links_.erase(child) == 0) return;
+    if (trap_exit_ || reason.kind() == ExitReason::Kind::kNormal) return;
+    if (!doomed_.has_value()) doomed_ = reason;
+    submit = ScheduleLocked();
+  }
+  if (submit) Submit();
+}
+
 absl::Status Process::SetGlobalName(absl::string_view name, Epoch epoch) {
   MutexLock lock(&mu_);
   if (life_ == Life::kDead) {
@@ -375,47 +402,9 @@ void Process::PushResponse(Info info,
   if (submit) Submit();
 }
 
-// The table of otp 1.3.
-void Process::SignalExit(const Pid& from, const ExitReason& reason,
-                         bool via_link) {
-  bool submit = false;
-  {
-    MutexLock lock(&mu_);
-    if (life_ == Life::kDead) return;
-    if (via_link && links_.erase(from) == 0) return;
-    const bool kill = !via_link && reason.kind() == ExitReason::Kind::kKill;
-    if (kill) {
-      doomed_ = ExitReason::Killed();
-    } else if (trap_exit_) {
-      Envelope envelope;
-      envelope.kind = Envelope::Kind::kExit;
-      envelope.exit.emplace(from, reason);
-      PushLocked(std::move(envelope));
-    } else if (reason.kind() == ExitReason::Kind::kNormal && from != pid_) {
-      return;
-    } else if (!doomed_.has_value()) {
-      doomed_ = reason;
-    }
-    submit = ScheduleLocked();
-  }
-  if (submit) Submit();
-}
-
-bool Process::AddLink(const Pid& other) {
-  MutexLock lock(&mu_);
-  if (life_ == Life::kDead) return false;
-  links_.insert(other);
-  return true;
-}
-
-void Process::RemoveLink(const Pid& other) {
-  MutexLock lock(&mu_);
-  links_.erase(other);
-}
-
 bool Process::AddWatcher(uint64_t ref, const Pid& watcher) {
   MutexLock lock(&mu_);
-  if (life_ == Life::kDead) return false;
+  if (gone_) return false;
   watchers_[ref].pid = watcher;
   return true;
 }
@@ -423,7 +412,7 @@ bool Process::AddWatcher(uint64_t ref, const Pid& watcher) {
 bool Process::AddObserver(uint64_t ref,
                           absl::AnyInvocable<void(ExitReason)>* done) {
   MutexLock lock(&mu_);
-  if (life_ == Life::kDead) return false;
+  if (gone_) return false;
   watchers_[ref].observer = std::move(*done);
   return true;
 }
@@ -431,6 +420,16 @@ bool Process::AddObserver(uint64_t ref,
 bool Process::RemoveWatcher(uint64_t ref) {
   MutexLock lock(&mu_);
   return watchers_.erase(ref) > 0;
+}
+
+void Process::OwnMonitor(uint64_t ref) {
+  MutexLock lock(&mu_);
+  own_monitors_.insert(ref);
+}
+
+bool Process::DisownMonitor(uint64_t ref) {
+  MutexLock lock(&mu_);
+  return own_monitors_.erase(ref) > 0;
 }
 
 void Process::Wake(uint64_t token) {

@@ -29,6 +29,13 @@
 
 namespace muster {
 
+namespace internal {
+
+// True: `to` means `self`.
+bool IsSelf(const Process& self, const ServerRef& to);
+
+}  // namespace internal
+
 // Owns one process from spawn to death.
 //
 //   spawned --Start--> held --Release--> starting --Init ok--> alive --> dead
@@ -58,6 +65,13 @@ class Process final : public Task,
   // not held.
   bool AdoptClaim(Epoch global_epoch) ABSL_LOCKS_EXCLUDED(mu_);
   void Release() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a held process before Init (otp H3). Returns the starter that it was
+  // linked to, if any.
+  Pid Refuse(absl::Status error) ABSL_LOCKS_EXCLUDED(mu_);
+  // The failed start of a linked child: kills a starter that does not trap
+  // (otp H7); one that traps has the error alone (otp H6).
+  void SignalStartFailed(const Pid& child, const ExitReason& reason)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Gives it its cluster-wide name, or takes it away (empty).
   // FAILED_PRECONDITION if it has one already, NOT_FOUND if it is dead.
   absl::Status SetGlobalName(absl::string_view name, Epoch epoch)
@@ -78,11 +92,22 @@ class Process final : public Task,
   // when its turn comes.
   void PushResponse(Info info, std::shared_ptr<const std::atomic<bool>> revoked)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void SignalExit(const Pid& from, const ExitReason& reason, bool via_link)
+  // The table of otp 1.3. Over a link: ignored unless that link stands.
+  void SignalExit(const Pid& from, const ExitReason& reason, bool via_link,
+                  LinkIds link = LinkIds()) ABSL_LOCKS_EXCLUDED(mu_);
+  // False: it is dead, or `other` is linked already.
+  bool NewLink(const Pid& other, LinkIds link) ABSL_LOCKS_EXCLUDED(mu_);
+  // The other end has made a link. False: this one is dead and its names are
+  // free (otp P8).
+  bool AddLink(const Pid& other, LinkIds link = LinkIds())
       ABSL_LOCKS_EXCLUDED(mu_);
-  // False: it is dead.
-  bool AddLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
-  void RemoveLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
+  // Nullopt: it is not linked.
+  std::optional<LinkIds> RemoveLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
+  // The other end has removed the links that it knew.
+  void RemoveLink(const Pid& other, LinkIds known) ABSL_LOCKS_EXCLUDED(mu_);
+  // The link just made leads to a dead process of this node (otp L3). False:
+  // this process does not trap exits.
+  bool FailLink(const Pid& other) ABSL_LOCKS_EXCLUDED(mu_);
   bool AddWatcher(uint64_t ref, const Pid& watcher) ABSL_LOCKS_EXCLUDED(mu_);
   bool AddObserver(uint64_t ref, absl::AnyInvocable<void(ExitReason)>* done)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -105,6 +130,7 @@ class Process final : public Task,
   }
   Epoch global_epoch() const ABSL_LOCKS_EXCLUDED(mu_);
   ProcessInfo Describe() const ABSL_LOCKS_EXCLUDED(mu_);
+  void CountTies(RuntimeTables* tables) const ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- For Context; only on the worker that runs this process --------------
   static Process* Current();
@@ -126,9 +152,10 @@ class Process final : public Task,
   // it (otp 16.1).
   bool doomed() const ABSL_LOCKS_EXCLUDED(mu_);
   bool RemoveQueuedDown(MonitorRef ref) ABSL_LOCKS_EXCLUDED(mu_);
-  void OwnMonitor(uint64_t ref) { own_monitors_.insert(ref); }
-  // False: its Down has been handled, or it never was this process's.
-  bool DisownMonitor(uint64_t ref) { return own_monitors_.erase(ref) > 0; }
+  void OwnMonitor(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
+  // False: its Down has been handled, or it never was this process's. Any
+  // thread.
+  bool DisownMonitor(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
   // Numbers the responses to this process's requests as they arrive; any
   // thread.
   uint64_t NextArrival() {
@@ -246,7 +273,6 @@ class Process final : public Task,
   std::optional<Payload> stop_reply_;
   std::vector<std::shared_ptr<CallSlot>> unanswered_;
   size_t unanswered_sweep_ = 16;
-  absl::btree_set<uint64_t> own_monitors_;
   absl::btree_set<uint64_t> flushed_downs_;
   TimerId start_timer_ = 0;
 
@@ -268,11 +294,14 @@ class Process final : public Task,
   std::vector<std::unique_ptr<const std::string>> global_names_
       ABSL_GUARDED_BY(mu_);
   std::optional<ExitReason> doomed_ ABSL_GUARDED_BY(mu_);
+  // Dead and its names free: takes neither links nor watchers any more.
+  bool gone_ ABSL_GUARDED_BY(mu_) = false;
   std::optional<ExitReason> ended_ ABSL_GUARDED_BY(mu_);
   absl::Status start_error_ ABSL_GUARDED_BY(mu_);
   std::deque<Envelope> mailbox_ ABSL_GUARDED_BY(mu_);
   size_t mailbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::btree_set<Pid> links_ ABSL_GUARDED_BY(mu_);
+  absl::btree_map<Pid, LinkIds> links_ ABSL_GUARDED_BY(mu_);
+  absl::btree_set<uint64_t> own_monitors_ ABSL_GUARDED_BY(mu_);
   absl::btree_map<uint64_t, Watcher> watchers_ ABSL_GUARDED_BY(mu_);
   // Keeps this alive while it is in the run queue.
   std::shared_ptr<Process> self_ ABSL_GUARDED_BY(mu_);

@@ -43,8 +43,9 @@ void Process::ReportStarted(absl::Status status) {
 void Process::Finish(const ExitReason& reason) {
   const Stage stage = stage_;
   std::deque<Envelope> mailbox;
-  absl::btree_set<Pid> links;
+  absl::btree_map<Pid, LinkIds> links;
   absl::btree_map<uint64_t, Watcher> watchers;
+  absl::btree_set<uint64_t> monitors;
   absl::Status start_error;
   Epoch epoch;
   bool killed;
@@ -56,8 +57,7 @@ void Process::Finish(const ExitReason& reason) {
     killed = doomed_.has_value();
     mailbox.swap(mailbox_);
     mailbox_bytes_ = 0;
-    links.swap(links_);
-    watchers.swap(watchers_);
+    monitors.swap(own_monitors_);
     start_error = start_error_;
     epoch = global_epoch_;
     ++wait_token_;
@@ -71,14 +71,34 @@ void Process::Finish(const ExitReason& reason) {
   if (idle_timer_ != 0) {
     runtime_->scheduler().Cancel(std::exchange(idle_timer_, 0));
   }
-  for (const uint64_t ref : std::exchange(own_monitors_, {})) {
+  for (const uint64_t ref : monitors) {
     runtime_->Demonitor(pid_, MonitorRef{ref});
   }
   // Names are free before anybody hears of the end (otp P8).
   runtime_->Forget(*this);
-  if (started_ && links.erase(spawn_.link_to) > 0) {
-    // A failed start leaves the starter no Exit; it gets the error (otp H6).
-    if (auto parent = runtime_->Find(spawn_.link_to)) parent->RemoveLink(pid_);
+  {
+    // Only now: whoever linked or watched until here hears of the end as the
+    // others do, and whoever comes later finds the names free.
+    MutexLock lock(&mu_);
+    gone_ = true;
+    links.swap(links_);
+    watchers.swap(watchers_);
+  }
+  if (started_) {
+    // A failed start leaves the starter neither Exit nor Down: it gets the
+    // error (otp H6), or dies of the link (otp H7).
+    if (const auto link = links.find(spawn_.link_to); link != links.end()) {
+      if (auto starter = runtime_->Find(spawn_.link_to)) {
+        starter->SignalStartFailed(pid_, reason);
+        links.erase(link);
+      }
+    }
+    if (spawn_.monitor != nullptr) {
+      runtime_->Demonitor(spawn_.monitor_by, *spawn_.monitor);
+      if (auto watcher = runtime_->Find(spawn_.monitor_by)) {
+        watcher->DisownMonitor(spawn_.monitor->id);
+      }
+    }
   }
   // The stop's own reply comes after Terminate and before the exit signals
   // (otp G6, 3.2), unless it was killed.
@@ -86,14 +106,14 @@ void Process::Finish(const ExitReason& reason) {
     internal::Answer(*current_.slot, CallResult(*std::move(stop_reply_)),
                      *runtime_, epoch);
   }
-  for (const Pid& other : links) {
-    runtime_->SendExit(pid_, other, reason, /*via_link=*/true);
+  for (const auto& [other, link] : links) {
+    runtime_->SendLinkExit(pid_, other, reason, link);
   }
   for (auto& [ref, watcher] : watchers) {
     if (watcher.observer) {
       watcher.observer(reason);
     } else {
-      runtime_->SendDown(watcher.pid, Down(MonitorRef{ref}, pid_, reason));
+      runtime_->SendDown(ref, pid_, reason);
     }
   }
   if (current_.slot != nullptr) current_.slot->Fail(Exited(reason));
@@ -126,6 +146,7 @@ void Process::Abandon() {
   {
     MutexLock lock(&mu_);
     life_ = Life::kDead;
+    gone_ = true;
     ended_ = ExitReason::Killed();
     self = std::move(self_);
     mailbox.swap(mailbox_);

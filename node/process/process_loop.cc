@@ -253,7 +253,7 @@ void Process::Dispatch(Work work) {
       return;
     case Envelope::Kind::kInfo:
       if (current_.down_ref.id != 0) {
-        own_monitors_.erase(current_.down_ref.id);
+        DisownMonitor(current_.down_ref.id);
         if (flushed_downs_.erase(current_.down_ref.id) > 0) {
           FinishCurrent();
           return;

@@ -6,7 +6,9 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "node/process/message.h"
+#include "node/process/signals.h"
 #include "node/types/info.h"
 
 namespace muster {
@@ -25,6 +27,15 @@ class Router {
                          absl::AnyInvocable<void(absl::Status)> taken) = 0;
   // Lost without a word if it cannot be delivered (otp P3).
   virtual void RouteInfo(const ServerRef& target, Info info, Meta meta) = 0;
+  // Keeps its place among what the same process sends to the same node. A link
+  // or monitor that cannot be had, or whose stream is lost later, comes back
+  // through Runtime::Deliver as an exit over the link or a Down, once: noproc
+  // if the process cannot exist any more, else noconnection. Everything else
+  // is lost without a word if there is no way to deliver it, but never for
+  // lack of room. Never a Down.
+  virtual void RouteSignal(Signal signal) = 0;
+  // Opens a stream to `node` unless there is one; tells nobody.
+  virtual void Reach(absl::string_view node) = 0;
 };
 
 }  // namespace muster

@@ -94,6 +94,8 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
   pid.epoch = options_.epoch;
   std::shared_ptr<Process> process;
   std::shared_ptr<Process> parent;
+  Pid monitor_by;
+  std::shared_ptr<MonitorRef> monitor;
   Pid holder;
   {
     MutexLock lock(&mu_);
@@ -108,6 +110,8 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
     if (holder.empty()) {
       pid.number = next_number_++;
       const Pid link_to = spawn.link_to;
+      monitor_by = spawn.monitor_by;
+      monitor = spawn.monitor;
       process = std::make_shared<Process>(this, pid, std::move(body),
                                           std::move(options), std::move(spawn),
                                           std::move(started));
@@ -146,6 +150,10 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
     process->AddLink(holder);
     process->SignalExit(holder, ExitReason::Noproc(), true);
   }
+  if (!monitor_by.empty()) {
+    *monitor = Monitor(monitor_by, pid);
+    if (auto watcher = Find(monitor_by)) watcher->OwnMonitor(monitor->id);
+  }
   process->Start();
   return pid;
 }
@@ -162,6 +170,17 @@ void Runtime::Release(const Pid& pid, Epoch global_epoch) {
     }
   }
   process->Release();
+}
+
+void Runtime::ReleaseNamed(const Pid& pid) {
+  if (auto process = Find(pid)) process->Release();
+}
+
+void Runtime::Refuse(const Pid& pid, absl::Status error) {
+  auto process = Find(pid);
+  if (process == nullptr) return;
+  const Pid starter = process->Refuse(std::move(error));
+  if (auto other = Find(starter)) other->RemoveLink(pid);
 }
 
 absl::Status Runtime::SetGlobalName(const Pid& pid, absl::string_view name,
@@ -189,23 +208,6 @@ void Runtime::ClearGlobalName(absl::string_view name) {
     global_names_.erase(at);
   }
   if (auto process = Find(pid)) process->ClearGlobalName();
-}
-
-void Runtime::SendExit(const Pid& from, const Pid& to, const ExitReason& reason,
-                       bool via_link) {
-  if (auto process = Find(to)) process->SignalExit(from, reason, via_link);
-}
-
-void Runtime::SendDown(const Pid& watcher, Down down) {
-  {
-    // Not there: demonitored meanwhile.
-    MutexLock lock(&mu_);
-    if (monitors_.erase(down.ref.id) == 0) return;
-  }
-  if (auto process = Find(watcher)) {
-    const MonitorRef ref = down.ref;
-    process->PushSystem(Info(std::move(down)), ref);
-  }
 }
 
 uint64_t Runtime::NextRef() {
@@ -451,61 +453,6 @@ absl::Status Runtime::CastLocal(const Pid& pid, Request request) {
 
 void Runtime::SendLocal(const Pid& pid, Info info) {
   if (auto process = Find(pid)) process->PushInfo(std::move(info));
-}
-
-// -- Links and monitors ------------------------------------------------------
-
-void Runtime::Link(const Pid& a, const Pid& b) {
-  if (a == b) return;
-  auto first = Find(a);
-  if (first == nullptr || !first->AddLink(b)) return;
-  auto second = Find(b);
-  if (second == nullptr || !second->AddLink(a)) {
-    // otp L3; a process of another node counts as gone until links cross nodes.
-    first->SignalExit(
-        b, IsLocal(b) ? ExitReason::Noproc() : ExitReason::Noconnection(),
-        /*via_link=*/true);
-  }
-}
-
-void Runtime::Unlink(const Pid& a, const Pid& b) {
-  if (auto process = Find(a)) process->RemoveLink(b);
-  if (auto process = Find(b)) process->RemoveLink(a);
-}
-
-MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& target) {
-  const Pid pid = ResolveHere(target);
-  const MonitorRef ref{NextRef()};
-  auto process = Find(pid);
-  {
-    MutexLock lock(&mu_);
-    monitors_[ref.id] = pid;
-  }
-  if (process != nullptr && process->AddWatcher(ref.id, watcher)) return ref;
-  // A process of another node counts as unreachable until monitors cross
-  // nodes.
-  const bool gone = target.kind() == ServerRef::Kind::kPid
-                        ? target.pid().node == options_.node
-                        : !IsElsewhere(target) || router_ == nullptr;
-  SendDown(
-      watcher,
-      Down(ref, target.kind() == ServerRef::Kind::kPid ? target.pid() : Pid(),
-           gone ? ExitReason::Noproc() : ExitReason::Noconnection()));
-  return ref;
-}
-
-bool Runtime::Demonitor(const Pid&, MonitorRef ref) {
-  Pid target;
-  {
-    MutexLock lock(&mu_);
-    const auto at = monitors_.find(ref.id);
-    if (at == monitors_.end()) return false;
-    target = at->second;
-    monitors_.erase(at);
-  }
-  // SendDown found nothing, and never will: no Down comes.
-  if (auto process = Find(target)) process->RemoveWatcher(ref.id);
-  return true;
 }
 
 // -- Timers ------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #ifndef MUSTER_NODE_PROCESS_RUNTIME_H_
 #define MUSTER_NODE_PROCESS_RUNTIME_H_
 
+#include <any>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -67,6 +68,12 @@ struct SpawnOptions {
   Pid link_to;
   // Whose exit signal is an order to shut down (otp G2); empty: link_to.
   Pid parent;
+  // Monitored by this process from the first instant (otp L5); empty: not.
+  // `monitor` is set before Spawn returns; a failed start leaves no Down.
+  Pid monitor_by;
+  std::shared_ptr<MonitorRef> monitor;
+  // The process that starts it, the first of its ancestors; empty: none.
+  Pid starter;
   bool trap_exit = false;
   // For whom it works, the nearest first; see Context::callers().
   std::vector<Pid> callers;
@@ -87,6 +94,17 @@ struct ProcessInfo {
   size_t mailbox = 0;
   uint64_t handled = 0;
   BootTime started;
+};
+
+// How much the tables of a runtime hold; for tests that nothing stays behind
+// (otp 16.1.9).
+struct RuntimeTables {
+  size_t processes = 0;
+  size_t names = 0;     // Local and cluster-wide.
+  size_t links = 0;     // Ends of links here: two for a link within the node.
+  size_t monitors = 0;  // That processes of this node have made.
+  size_t watched = 0;   // That processes of this node are the target of.
+  size_t node_watchers = 0;
 };
 
 // Owns every process of this node. LIFETIME: destroyed after its scheduler has
@@ -134,15 +152,21 @@ class Runtime {
   // Lets a held process run Init, under the epoch of its claim; from now on it
   // is found by its cluster-wide name.
   void Release(const Pid& pid, Epoch global_epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  // As above for a process whose name was registered meanwhile, or has none.
+  void ReleaseNamed(const Pid& pid) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a held process without running Init: its start fails with `error`,
+  // it exits with `normal` and leaves its starter neither link nor Exit
+  // (otp H3).
+  void Refuse(const Pid& pid, absl::Status error) ABSL_LOCKS_EXCLUDED(mu_);
   // A running process got a cluster-wide name, or lost it. NOT_FOUND NOPROC,
   // FAILED_PRECONDITION HAS_NAME.
   absl::Status SetGlobalName(const Pid& pid, absl::string_view name,
                              Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
   void ClearGlobalName(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Sends an exit signal (otp 1.3). `from` may be empty: the system.
-  void SendExit(const Pid& from, const Pid& to, const ExitReason& reason,
-                bool via_link = false);
+  // Sends an exit signal (otp 1.3) to a process of any node. `from` may be
+  // empty: the system.
+  void SendExit(const Pid& from, const Pid& to, const ExitReason& reason);
   // Calls `done` once with the reason when `pid` has ended and its names are
   // free; at once with noproc if there is no such process here. Returns 0 or
   // an id for StopObserving.
@@ -180,13 +204,25 @@ class Runtime {
   absl::Status CastLocal(const Pid& pid, Request request);
   void SendLocal(const Pid& pid, Info info);
 
-  // -- Links and monitors, local ------------------------------------------
-  void Link(const Pid& a, const Pid& b);
-  void Unlink(const Pid& a, const Pid& b);
-  MonitorRef Monitor(const Pid& watcher, const ServerRef& target);
+  // -- Links and monitors; links.cc ----------------------------------------
+  // `a` and `watcher` are processes of this node; the others of any. See
+  // Context. NOT_FOUND also if `a` has ended.
+  absl::Status Link(const Pid& a, const Pid& b) ABSL_LOCKS_EXCLUDED(links_mu_);
+  void Unlink(const Pid& a, const Pid& b) ABSL_LOCKS_EXCLUDED(links_mu_);
+  MonitorRef Monitor(const Pid& watcher, const ServerRef& target,
+                     MonitorOptions options = MonitorOptions())
+      ABSL_LOCKS_EXCLUDED(mu_);
   // True: it was active and no Down comes. False: a Down may be in the mailbox
-  // or on its way to it.
-  bool Demonitor(const Pid& watcher, MonitorRef ref);
+  // or on its way to it, or it is not `watcher`'s.
+  bool Demonitor(const Pid& watcher, MonitorRef ref) ABSL_LOCKS_EXCLUDED(mu_);
+  // For the router: what comes from another node, or back from Router::
+  // RouteSignal. Exits, links, unlinks and Downs; `link` is as the receiver
+  // sees it.
+  void Deliver(const Signal& signal) ABSL_LOCKS_EXCLUDED(mu_);
+  // A ref that names no monitor yet.
+  MonitorRef UnusedRef(const Pid& owner) ABSL_LOCKS_EXCLUDED(mu_);
+  // For the router: the name that monitor `ref` is for belongs to `pid`.
+  void MonitorAt(uint64_t ref, const Pid& pid) ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- Other nodes (otp 13); nodes.cc --------------------------------------
   // `on`: one more copy of each NodeUp and NodeDown for `watcher`; off: none.
@@ -200,6 +236,9 @@ class Runtime {
   void NodeIsUp(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_);
   void NodeIsDown(absl::string_view node, const ExitReason& reason)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Its incarnations up to `epoch` can no longer act, whatever is said of
+  // streams: monitors of cluster-wide names that they had fire.
+  void NodeIsDead(absl::string_view node, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- Timers --------------------------------------------------------------
   // Delivers at expiry; a pid's timers end with it (otp T5).
@@ -215,6 +254,9 @@ class Runtime {
   Pid WhereIsGlobal(absl::string_view name) const;
   std::vector<ProcessInfo> List() const;
   size_t process_count() const;
+  // False also if an exit signal has decided its end (otp P9).
+  bool IsAlive(const Pid& pid) const;
+  RuntimeTables Tables() const ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::string& node() const { return options_.node; }
   const Epoch& epoch() const { return options_.epoch; }
@@ -237,7 +279,39 @@ class Runtime {
     Pid owner;  // Empty: addressed by name.
   };
 
-  void SendDown(const Pid& watcher, Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  // A monitor as its watcher's node knows it.
+  struct MonitorEntry {
+    Pid watcher;
+    MonitorRef ref;
+    ServerRef object = Pid();
+    std::any tag;
+    // Where it was placed; a cluster-wide name until it has been found.
+    ServerRef at = Pid();
+    // Its node cannot be reached, which has been said; see Suspect.
+    bool suspect = false;
+  };
+
+  // Ends monitor `ref` with its Down. Not there: demonitored meanwhile.
+  void SendDown(uint64_t ref, const Pid& ended, const ExitReason& reason)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // True: `reason` ends no monitor of a cluster-wide name while its owner may
+  // still act (guarantees G10).
+  bool OnlySuspectLocked(const MonitorEntry& entry,
+                         const ExitReason& reason) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of that node, oldest first.
+  std::vector<MonitorEntry> SuspectsLocked(absl::string_view node) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The node is back: says so and monitors again.
+  void ClearSuspects(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_);
+  // Tries to reach the node now and then as long as it has suspects.
+  void ReachLater(const std::string& node) ABSL_LOCKS_EXCLUDED(mu_);
+  bool HasMonitor(uint64_t ref) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Has the process or node at `at` forget the monitor.
+  void Withdraw(const Pid& watcher, uint64_t ref, const ServerRef& at);
+  // `from` has ended.
+  void SendLinkExit(const Pid& from, const Pid& to, const ExitReason& reason,
+                    LinkIds link);
   template <typename Event>
   void TellNodeWatchers(const absl::btree_map<Pid, int>& watchers,
                         const Event& event) ABSL_LOCKS_EXCLUDED(mu_);
@@ -280,8 +354,14 @@ class Runtime {
   absl::btree_set<std::string> nodes_ ABSL_GUARDED_BY(mu_);
   // Who hears of them, and how many copies.
   absl::btree_map<Pid, int> node_watchers_ ABSL_GUARDED_BY(mu_);
-  // Monitor -> its target; the target holds the watcher.
-  absl::flat_hash_map<uint64_t, Pid> monitors_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<uint64_t, MonitorEntry> monitors_ ABSL_GUARDED_BY(mu_);
+  // The greatest dead epoch of each node.
+  absl::flat_hash_map<std::string, Epoch> dead_nodes_ ABSL_GUARDED_BY(mu_);
+  // Nodes with a timer of ReachLater.
+  absl::flat_hash_set<std::string> reaching_ ABSL_GUARDED_BY(mu_);
+
+  // Held while both ends of a link within the node change.
+  Mutex links_mu_;
 };
 
 }  // namespace muster

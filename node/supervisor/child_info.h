@@ -20,6 +20,8 @@ struct ChildInfo {
   Pid pid;
   bool restarting = false;
   ChildType type = ChildType::kWorker;
+  // The class that runs; empty if its spec does not say.
+  std::string module;
 };
 
 // count_children.

@@ -1,5 +1,6 @@
 #include "node/supervisor/child_spec.h"
 
+#include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,29 +18,72 @@ Error BadSpec(absl::string_view text) {
       .NotExecuted();
 }
 
+Error StartThrew(absl::string_view id, absl::string_view what) {
+  return Error(absl::StatusCode::kAborted, "INIT_FAILED",
+               absl::StrCat("the start of '", id, "' threw: ", what))
+      .Executed();
+}
+
 }  // namespace
 
 absl::Status CheckChildSpec(const ChildSpec& spec) {
   if (spec.id.empty()) return BadSpec("a child has no id");
+  const auto bad = [&spec](absl::string_view what) {
+    return BadSpec(absl::StrCat("child '", spec.id, "' ", what));
+  };
   if (!spec.factory && !spec.start) {
-    return BadSpec(absl::StrCat("child '", spec.id,
-                                "' has no factory, and no start either"));
+    return bad("has no factory, and no start either");
   }
   if (spec.factory && spec.start) {
-    return BadSpec(absl::StrCat("child '", spec.id,
-                                "' has both factory and start: one of them"));
+    return bad("has both factory and start: one of them");
+  }
+  if (RestartName(spec.restart).empty()) {
+    return bad("has an unknown restart: permanent, transient or temporary");
+  }
+  if (spec.type != ChildType::kWorker && spec.type != ChildType::kSupervisor) {
+    return bad("has an unknown type: worker or supervisor");
+  }
+  const Shutdown shutdown = spec.shutdown_or_default();
+  if (!shutdown.brutal_kill() && shutdown.limit() < absl::ZeroDuration()) {
+    return bad(absl::StrCat("has a shutdown of ",
+                            absl::FormatDuration(shutdown.limit()),
+                            ": it must not be negative"));
+  }
+  if (spec.significant && spec.restart == Restart::kPermanent) {  // otp S4
+    return bad(
+        "is permanent and significant: a permanent child never ends for "
+        "good");
   }
   return absl::OkStatus();
 }
 
-Pending<absl::StatusOr<StartedChild>> StartChildProcess(const ChildSpec& spec,
-                                                        Context& self) {
+absl::StatusOr<StartedChild> ChildStart::await_resume() {
+  try {
+    absl::StatusOr<StartedChild> child = pending_.await_resume();
+    if (child.ok() && !child->pid.empty() && child->pid.node != *node_) {
+      return Error(absl::StatusCode::kFailedPrecondition, "NOT_LOCAL",
+                   absl::StrCat("the start of '", *id_, "' gave ",
+                                child->pid.ToString(),
+                                ": a child is a process of its supervisor's "
+                                "node"))
+          .Executed();
+    }
+    return child;
+  } catch (const std::exception& e) {
+    return StartThrew(*id_, e.what());
+  } catch (...) {
+    return StartThrew(*id_, "no std::exception");
+  }
+}
+
+ChildStart StartChildProcess(const ChildSpec& spec, Context& self) {
   auto arrival = std::make_shared<Arrival>();
   try {
-    if (spec.start) return spec.start(self);
+    if (spec.start) return ChildStart(spec.id, self.node(), spec.start(self));
     StartOptions options;
     options.name = spec.name;
-    StartLink(self, spec.factory(), spec.init(), std::move(options))
+    StartLink(self, spec.factory(), spec.init ? spec.init() : Payload(),
+              std::move(options))
         .Then([arrival](absl::StatusOr<Pid> pid) {
           if (pid.ok()) {
             arrival->Set(StartedChild(*std::move(pid)));
@@ -48,11 +92,10 @@ Pending<absl::StatusOr<StartedChild>> StartChildProcess(const ChildSpec& spec,
           }
         });
   } catch (...) {
-    arrival->Set(Error(absl::StatusCode::kAborted, "INIT_FAILED",
-                       absl::StrCat("the factory of '", spec.id, "' threw"))
-                     .Executed());
+    arrival->SetThrown(std::current_exception());
   }
-  return Pending<absl::StatusOr<StartedChild>>(std::move(arrival));
+  return ChildStart(spec.id, self.node(),
+                    Pending<absl::StatusOr<StartedChild>>(std::move(arrival)));
 }
 
 Pending<ExitReason> StopChildProcess(const ChildSpec& spec, const Pid& pid,

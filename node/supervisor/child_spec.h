@@ -3,10 +3,12 @@
 #ifndef MUSTER_NODE_SUPERVISOR_CHILD_SPEC_H_
 #define MUSTER_NODE_SUPERVISOR_CHILD_SPEC_H_
 
+#include <coroutine>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -20,6 +22,7 @@
 #include "node/types/exit_reason.h"
 #include "node/types/payload.h"
 #include "node/types/pid.h"
+#include "node/types/server_name.h"
 
 namespace muster {
 
@@ -47,8 +50,9 @@ struct ChildSpec {
   // `self`, the supervisor. ABORTED INIT_FAILED and the like if it cannot;
   // FAILED_PRECONDITION IGNORED if it does not want to.
   std::function<Pending<absl::StatusOr<StartedChild>>(Context& self)> start;
-  // Name on this node; empty: none.
-  std::string name;
+  // What it is registered as before Init runs: a plain string is a name on this
+  // node, an empty one none; ServerName::Global("x") one of the cluster.
+  ServerName name;
   Restart restart = Restart::kPermanent;
   // Default: 5 s for workers, infinite for supervisors.
   std::optional<Shutdown> shutdown;
@@ -56,13 +60,19 @@ struct ChildSpec {
   // restart other than permanent (otp S4).
   bool significant = false;
   ChildType type = ChildType::kWorker;
+  // The class that runs, for people; Of<T> fills it in.
+  std::string module;
 
-  // The child_spec/1 of a server type: name defaults to the id.
+  // The child_spec/1 of a server type: name defaults to the id. Set what is to
+  // be different:
+  //   ChildSpec spec = ChildSpec::Of<Cache>(options, "cache");
+  //   spec.restart = Restart::kTransient;
   template <typename T>
   static ChildSpec Of(typename T::Options options, std::string id) {
     ChildSpec spec;
-    spec.id = id;
-    spec.name = std::move(id);
+    spec.id = std::move(id);
+    spec.name = spec.id;
+    spec.module = internal::CppTypeName(typeid(T));
     spec.factory = [] { return std::make_unique<T>(); };
     spec.init = [options] { return Payload::Of(options); };
     return spec;
@@ -76,14 +86,43 @@ struct ChildSpec {
   }
 };
 
-// INVALID_ARGUMENT BAD_CHILD_SPEC, whose text names what is wrong: no id, not
-// exactly one of factory and start.
+// INVALID_ARGUMENT BAD_CHILD_SPEC, whose text names what is wrong (otp S3): no
+// id, not exactly one of factory and start, a value that no enumerator names, a
+// negative shutdown, a permanent child that is significant.
 absl::Status CheckChildSpec(const ChildSpec& spec);
 
-// Starts the child, linked to `self`. What its factory or start throws is a
-// failed start like any other (otp S7).
-Pending<absl::StatusOr<StartedChild>> StartChildProcess(const ChildSpec& spec,
-                                                        Context& self);
+// The start of one child, to be awaited once.
+class ChildStart {
+ public:
+  // `id` and `node` outlive it: the child's, and the supervisor's.
+  ChildStart(const std::string& id, const std::string& node,
+             Pending<absl::StatusOr<StartedChild>> pending)
+      : id_(&id), node_(&node), pending_(std::move(pending)) {}
+  ChildStart(ChildStart&& other) noexcept
+      : id_(other.id_),
+        node_(other.node_),
+        pending_(std::move(other.pending_)) {}
+  ~ChildStart() {}
+
+  bool await_ready() const { return pending_.await_ready(); }
+  void await_suspend(std::coroutine_handle<> handle) {
+    pending_.await_suspend(handle);
+  }
+  absl::StatusOr<StartedChild> await_resume();
+
+ private:
+  const std::string* id_;
+  const std::string* node_;
+  Pending<absl::StatusOr<StartedChild>> pending_;
+};
+
+// Starts the child, linked to `self`:
+//   absl::StatusOr<StartedChild> child = co_await StartChildProcess(spec,
+//   self);
+// Whatever its factory, init or start throws, now or later, is a failed start
+// like any other (otp S7). FAILED_PRECONDITION NOT_LOCAL: a start of its own
+// gave a process of another node, which a supervisor of this one cannot keep.
+ChildStart StartChildProcess(const ChildSpec& spec, Context& self);
 
 // Stops a running child as its spec says (otp S25); how it ended.
 Pending<ExitReason> StopChildProcess(const ChildSpec& spec, const Pid& pid,

@@ -20,8 +20,7 @@ constexpr absl::string_view kTerminate =
 constexpr absl::string_view kById = "/muster.DynamicSupervisor/ById";
 constexpr absl::string_view kWhich = "/muster.DynamicSupervisor/WhichChildren";
 constexpr absl::string_view kCount = "/muster.DynamicSupervisor/CountChildren";
-constexpr absl::string_view kGetSpec =
-    "/muster.DynamicSupervisor/GetChildSpec";
+constexpr absl::string_view kGetSpec = "/muster.DynamicSupervisor/GetChildSpec";
 constexpr absl::string_view kReconfigure =
     "/muster.DynamicSupervisor/Reconfigure";
 
@@ -106,9 +105,9 @@ absl::Status CheckDynamicChildSpec(const ChildSpec& spec) {
 absl::Status CheckDynamicSupervisorSpec(const DynamicSupervisorSpec& spec) {
   if (spec.period <= absl::ZeroDuration() ||
       spec.period == absl::InfiniteDuration()) {
-    return BadSupervisor(
-        absl::StrCat("period is ", absl::FormatDuration(spec.period),
-                     ": it must be positive and finite"));
+    return BadSupervisor(absl::StrCat("period is ",
+                                      absl::FormatDuration(spec.period),
+                                      ": it must be positive and finite"));
   }
   if (!spec.child_template.has_value()) return absl::OkStatus();
   if (!spec.extra.empty()) {
@@ -116,8 +115,9 @@ absl::Status CheckDynamicSupervisorSpec(const DynamicSupervisorSpec& spec) {
         "extra arguments and a template: put them into the template's init");
   }
   if (spec.child_template->start) {
-    return BadChild("a template has a factory: its start could take no "
-                    "arguments");
+    return BadChild(
+        "a template has a factory: its start could take no "
+        "arguments");
   }
   return CheckDynamicChildSpec(*spec.child_template);
 }
@@ -204,11 +204,11 @@ HandlerResult DynamicSupervisor::OnCall(absl::string_view method,
   }
   if (const auto* const id = request.MutableValue<std::string>()) {
     if (spec_.child_template.has_value()) {
-      return Reply<bool>(SimpleOneForOne(absl::StrCat(
-                                             "'", *id,
-                                             "': children of a template have "
-                                             "no ids, only pids"))
-                             .status())
+      return Reply<bool>(
+                 SimpleOneForOne(absl::StrCat("'", *id,
+                                              "': children of a template have "
+                                              "no ids, only pids"))
+                     .status())
           .Erase();
     }
     return Reply<bool>(NoChild(absl::StrCat("'", *id, "'")).status()).Erase();
@@ -272,8 +272,7 @@ Reply<StartedChild> DynamicSupervisor::StartChild(Child child, Context& self) {
         .status();
   }
   const ChildSpec spec = StartSpecOf(child);
-  absl::StatusOr<StartedChild> started =
-      co_await StartChildProcess(spec, self);
+  absl::StatusOr<StartedChild> started = co_await StartChildProcess(spec, self);
   if (!started.ok()) {
     if (ReasonOf(started.status()) == "IGNORED") co_return StartedChild();
     co_return std::move(started).status();
@@ -406,8 +405,7 @@ Next DynamicSupervisor::RestartChild(Pid pid, Context& self) {
                                ": too many restarts, giving up"));
     co_return Stop(ExitReason::Shutdown());
   }
-  absl::StatusOr<StartedChild> started =
-      co_await StartChildProcess(spec, self);
+  absl::StatusOr<StartedChild> started = co_await StartChildProcess(spec, self);
   if (!started.ok() && ReasonOf(started.status()) != "IGNORED") {
     self.LogError(absl::StrCat("child ", NameOf(spec, pid),
                                " cannot start: ", started.status().message()));

@@ -257,7 +257,7 @@ HandlerResult PartitionSupervisor::OnCall(absl::string_view method,
 ChildSpec PartitionSupervisor::SpecOf(size_t index) const {
   ChildSpec spec = *spec_.child;
   spec.id = absl::StrCat(index);
-  spec.name.clear();
+  spec.name = ServerName();
   if (!spec.init) spec.init = [] { return Payload(); };
   if (spec_.with_arguments) {
     spec.init = [own = spec.init, with = spec_.with_arguments, index] {

@@ -18,6 +18,12 @@ class RestartWindow {
   RestartWindow(uint32_t intensity, absl::Duration period)
       : intensity_(intensity), period_(period) {}
 
+  // Other limits; what has been counted still counts.
+  void SetLimits(uint32_t intensity, absl::Duration period) {
+    intensity_ = intensity;
+    period_ = period;
+  }
+
   // Counts one restart event at `now`; false: too many, give up.
   bool Add(BootTime now) {
     at_.push_back(now);

@@ -39,7 +39,10 @@ InitResult TaskProcess::Init(Context& self) {
                                  work->ended(reason, *end);
                                });
   }
-  if (!work_->link_to.empty()) self.Link(work_->link_to);
+  if (!work_->link_to.empty()) {
+    absl::Status linked = self.Link(work_->link_to);
+    if (!linked.ok()) return linked;  // Who wanted it has ended.
+  }
   return Ok(Continue(Info(Run())));
 }
 

@@ -17,7 +17,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "node/base/mutex.h"
+#include "node/process/runtime.h"
 #include "node/registry/name_registry.h"
+#include "node/types/exit_reason.h"
 #include "node/types/names.h"
 #include "node/types/pid.h"
 #include "node/types/status.h"
@@ -28,6 +30,9 @@ namespace muster {
 // inside the call. THREADS: any thread.
 class FakeNameRegistry final : public NameRegistry {
  public:
+  // From now on a registered process learns its name, and its end frees it, as
+  // a node's own registry does it. Once; the runtime outlives what it starts.
+  void Serve(Runtime* runtime) { runtime_ = runtime; }
   // As if the cluster had agreed on it; replaces an earlier entry.
   void Put(NameEntry entry) ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(&mu_);
@@ -62,13 +67,26 @@ class FakeNameRegistry final : public NameRegistry {
       ABSL_LOCKS_EXCLUDED(mu_) {
     absl::Status status = ValidateName(name);
     if (!status.ok()) return done(std::move(status));
-    done(Claim(name, pid));
+    absl::StatusOr<Epoch> epoch = Claim(name, pid);
+    if (epoch.ok() && runtime_ != nullptr) {
+      status = runtime_->SetGlobalName(pid, name, *epoch);
+      if (!status.ok()) {
+        Erase(name);
+        return done(std::move(status));
+      }
+      runtime_->ObserveExit(
+          pid, [this, pid, name = std::string(name)](const ExitReason&) {
+            EraseOf(name, pid);
+          });
+    }
+    done(std::move(epoch));
   }
 
   void Unregister(absl::string_view name,
                   absl::AnyInvocable<void(absl::Status)> done) override
       ABSL_LOCKS_EXCLUDED(mu_) {
     bool erased = false;
+    if (runtime_ != nullptr) runtime_->ClearGlobalName(name);
     {
       MutexLock lock(&mu_);
       erased = entries_.erase(std::string(name)) > 0;
@@ -93,6 +111,13 @@ class FakeNameRegistry final : public NameRegistry {
         .NotExecuted();
   }
 
+  void EraseOf(const std::string& name, const Pid& pid)
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    const auto at = entries_.find(name);
+    if (at != entries_.end() && at->second.pid == pid) entries_.erase(at);
+  }
+
   absl::StatusOr<Epoch> Claim(absl::string_view name, const Pid& pid)
       ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(&mu_);
@@ -111,6 +136,7 @@ class FakeNameRegistry final : public NameRegistry {
     return entry.epoch;
   }
 
+  Runtime* runtime_ = nullptr;
   mutable Mutex mu_;
   uint64_t next_revision_ ABSL_GUARDED_BY(mu_) = 1;
   std::map<std::string, NameEntry> entries_ ABSL_GUARDED_BY(mu_);

@@ -274,7 +274,7 @@ TEST_F(SimpleOneForOne, SUP46_ChildSupervisorsAreCountedAsSuch) {
   OTP_CASE("SUP.46", "S28");
   ChildSpec child =
       DynamicSupervisor::AsChild(DynamicSupervisorSpec(), "inner");
-  child.name.clear();
+  child.name = ServerName();
   StartPool(Template(child));
   StartFromTemplate();
   const Pid second = StartFromTemplate();

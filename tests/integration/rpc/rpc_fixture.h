@@ -144,6 +144,8 @@ class ScriptedRouter final : public Router {
     if (taken) taken(Take(request.target.name()));
   }
   void RouteInfo(const ServerRef&, Info, Meta) override {}
+  void RouteSignal(Signal) override {}
+  void Reach(absl::string_view) override {}
 
  private:
   // The last one is for ever.

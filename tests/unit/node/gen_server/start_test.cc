@@ -231,33 +231,80 @@ class StartLinkTest : public StartTest {
     parent_ = *sim_.Start(ScriptServer::Make(parent));
     CallOptions patient;
     patient.timeout = absl::Minutes(1);
-    EXPECT_TRUE(
-        sim_.Call<Int64>(parent_, kScriptCall, MakeInt64(0), patient).ok());
+    const absl::Status called =
+        sim_.Call<Int64>(parent_, kScriptCall, MakeInt64(0), patient).status();
     sim_.RunReady();
-    return result.value_or(absl::UnknownError("no result"));
+    // A starter that dies never hears of the start.
+    EXPECT_EQ(called.ok(), result.has_value()) << called;
+    return result.value_or(called);
   }
 
   Pid parent_;
 };
 
-TEST_F(StartLinkTest, AFailedStartLeavesTheParentClean) {  // otp H6, H8
-  const std::vector<Script> failing = {
-      WithInit([](Context&) -> InitResult { return Ignore(); }),
-      WithInit(
-          [](Context&) -> InitResult { return Stop(ExitReason::Custom("x")); }),
-      WithInit([](Context&) -> InitResult { throw 1; }),
-      WithInit([](Context& self) -> InitResult {
-        co_await self.Sleep(absl::Hours(1));
-        co_return Ok();
-      })};
-  for (const bool trap : {false, true}) {
-    for (const Script& script : failing) {
-      EXPECT_FALSE(StartFrom(trap, script).ok());
-      EXPECT_TRUE(sim_.Alive(parent_));
-      EXPECT_THAT(seen_, IsEmpty());
-      EXPECT_TRUE(sim_.runtime().WhereIsLocal("n").empty());
-      sim_.Stop(parent_, absl::ZeroDuration());
+// What the child does in Init, and how a starter that does not trap then ends;
+// empty: it lives on.
+struct Failing {
+  Script script;
+  std::string starter_ends;
+};
+
+std::vector<Failing> AllFailing() {
+  return {
+      {WithInit([](Context&) -> InitResult { return Ignore(); }), ""},
+      {WithInit([](Context&) -> InitResult {
+         return absl::NotFoundError("nothing to do");
+       }),
+       ""},
+      {WithInit(
+           [](Context&) -> InitResult { return Stop(ExitReason::Normal()); }),
+       ""},
+      {WithInit(
+           [](Context&) -> InitResult { return Stop(ExitReason::Shutdown()); }),
+       "shutdown"},
+      {WithInit([](Context&) -> InitResult {
+         return Stop(ExitReason::Custom("x"));
+       }),
+       "custom(x)"},
+      {WithInit(
+           [](Context&) -> InitResult { throw std::runtime_error("bad"); }),
+       "exception(std::runtime_error: bad)"},
+      {WithInit([](Context& self) -> InitResult {
+         self.SendExit(self.pid(), ExitReason::Kill());
+         return Ok();
+       }),
+       "killed"},
+      {WithInit([](Context& self) -> InitResult {  // A timeout.
+         co_await self.Sleep(absl::Hours(1));
+         co_return Ok();
+       }),
+       ""},
+  };
+}
+
+TEST_F(StartLinkTest, AFailedStartLeavesATrappingStarterClean) {  // otp H6
+  for (const Failing& failing : AllFailing()) {
+    EXPECT_FALSE(StartFrom(true, failing.script).ok());
+    EXPECT_TRUE(sim_.Alive(parent_));
+    EXPECT_THAT(seen_, IsEmpty());
+    EXPECT_TRUE(sim_.runtime().WhereIsLocal("n").empty());
+    sim_.Stop(parent_, absl::ZeroDuration());
+  }
+}
+
+TEST_F(StartLinkTest, AnAbnormalStartEndsAStarterThatDoesNotTrap) {  // otp H7
+  for (const Failing& failing : AllFailing()) {
+    const absl::Status status = StartFrom(false, failing.script);
+    EXPECT_FALSE(status.ok());
+    EXPECT_EQ(sim_.Alive(parent_), failing.starter_ends.empty()) << status;
+    if (failing.starter_ends.empty()) {
+      EXPECT_NE(ReasonOf(status), "CALLEE_EXITED");
+    } else {
+      EXPECT_EQ(ReasonOf(status), "CALLEE_EXITED");
+      EXPECT_EQ(DetailOf(status, "exit_reason"), failing.starter_ends);
     }
+    EXPECT_TRUE(sim_.runtime().WhereIsLocal("n").empty());
+    sim_.Stop(parent_, absl::ZeroDuration());
   }
 }
 

@@ -136,7 +136,7 @@ TEST_F(ExitTest, LinkWithNormal) {  // otp 1.3 row 5
       return Stop(ExitReason::Normal());
     };
     const Pid other = Start(stopping);
-    sim_.runtime().Link(pid, other);
+    ASSERT_TRUE(sim_.runtime().Link(pid, other).ok());
     ScriptCast(sim_.caller(), other, 0);
     sim_.RunReady();
     EXPECT_EQ(State(other), "normal");
@@ -154,7 +154,7 @@ TEST_F(ExitTest, LinkWithKill) {  // otp 1.3 row 6, P10
       return Stop(ExitReason::Kill());
     };
     const Pid other = Start(stopping);
-    sim_.runtime().Link(pid, other);
+    ASSERT_TRUE(sim_.runtime().Link(pid, other).ok());
     ScriptCast(sim_.caller(), other, 0);
     sim_.RunReady();
     EXPECT_EQ(State(other), "kill");
@@ -167,7 +167,7 @@ TEST_F(ExitTest, LinkWithAnyOther) {  // otp 1.3 row 7, P10
   for (const bool trap : {false, true}) {
     const Pid pid = Start(Worker(trap));
     const Pid other = Start(Worker());
-    sim_.runtime().Link(pid, other);
+    ASSERT_TRUE(sim_.runtime().Link(pid, other).ok());
     SendExit(other, ExitReason::Kill());
     EXPECT_EQ(State(other), "killed");
     EXPECT_EQ(State(pid), trap ? "alive" : "killed");
@@ -182,7 +182,7 @@ TEST_F(ExitTest, LinkRemovedMeanwhile) {  // otp 1.3 row 8, L2
   for (const bool trap : {false, true}) {
     const Pid pid = Start(Worker(trap));
     const Pid other = Start(Worker());
-    sim_.runtime().Link(pid, other);
+    ASSERT_TRUE(sim_.runtime().Link(pid, other).ok());
     sim_.runtime().Unlink(pid, other);
     SendExit(other, ExitReason::Custom("x"));
     EXPECT_EQ(State(pid), "alive");
@@ -195,9 +195,9 @@ TEST_F(ExitTest, LinkRemovedMeanwhile) {  // otp 1.3 row 8, L2
 TEST_F(ExitTest, LinkingTwiceOrToItselfChangesNothing) {  // otp L1
   const Pid pid = Start(Worker(true));
   const Pid other = Start(Worker());
-  sim_.runtime().Link(pid, pid);
-  sim_.runtime().Link(pid, other);
-  sim_.runtime().Link(other, pid);
+  ASSERT_TRUE(sim_.runtime().Link(pid, pid).ok());
+  ASSERT_TRUE(sim_.runtime().Link(pid, other).ok());
+  ASSERT_TRUE(sim_.runtime().Link(other, pid).ok());
   SendExit(other, ExitReason::Custom("x"));
   EXPECT_EQ(seen_.size(), 1u);
 }
@@ -206,21 +206,27 @@ TEST_F(ExitTest, LinkingToTheDead) {  // otp L3
   const Pid dead = Start(Worker());
   SendExit(dead, ExitReason::Kill());
   const Pid trapping = Start(Worker(true));
-  sim_.runtime().Link(trapping, dead);
+  EXPECT_TRUE(sim_.runtime().Link(trapping, dead).ok());
   sim_.RunReady();
   EXPECT_THAT(seen_, ElementsAre("exit noproc"));
   EXPECT_EQ(last_from_, dead);
   const Pid plain = Start(Worker());
-  sim_.runtime().Link(plain, dead);
+  const absl::Status status = sim_.runtime().Link(plain, dead);
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+  EXPECT_EQ(ReasonOf(status), "NOPROC");
   sim_.RunReady();
-  EXPECT_EQ(State(plain), "noproc");
+  EXPECT_EQ(State(plain), "alive");
+  EXPECT_EQ(seen_.size(), 1u);
+  EXPECT_EQ(sim_.runtime().Tables().links, 0u);
 }
 
 TEST_F(ExitTest, ExitsTravelAlongAChainOfLinks) {  // otp L1
   std::vector<Pid> chain;
   for (int i = 0; i < 50; ++i) {
     chain.push_back(Start(Worker()));
-    if (i > 0) sim_.runtime().Link(chain[i - 1], chain[i]);
+    if (i > 0) {
+      ASSERT_TRUE(sim_.runtime().Link(chain[i - 1], chain[i]).ok());
+    }
   }
   SendExit(chain[25], ExitReason::Custom("x"));
   EXPECT_EQ(sim_.runtime().process_count(), 0u);
@@ -267,12 +273,14 @@ TEST_F(ExitTest, DemonitorActive) {  // otp M5
   std::vector<bool> active;
   In(pid, [&](Context& self) {
     const MonitorRef ref = self.Monitor(other);
-    active.push_back(self.Demonitor(ref));
-    active.push_back(self.Demonitor(ref));
+    const DemonitorOptions info = {.info = true};
+    active.push_back(self.Demonitor(ref, info));
+    active.push_back(self.Demonitor(ref, info));
+    active.push_back(self.Demonitor(MonitorRef{12345}, info));
     active.push_back(self.Demonitor(MonitorRef{12345}));
   });
   SendExit(other, ExitReason::Kill());
-  EXPECT_THAT(active, ElementsAre(true, false, false));
+  EXPECT_THAT(active, ElementsAre(true, false, false, true));
   EXPECT_THAT(seen_, IsEmpty());
 }
 
@@ -284,7 +292,7 @@ TEST_F(ExitTest, DemonitorWithADownInTheMailbox) {  // otp M5
     In(pid, [&](Context& self) {
       // There is none: its Down is queued behind this handler.
       const MonitorRef ref = self.Monitor(ServerRef::Local("nobody"));
-      active = self.Demonitor(ref, flush);
+      active = self.Demonitor(ref, {.flush = flush, .info = true});
     });
     EXPECT_FALSE(active);
     EXPECT_EQ(seen_.size(), flush ? 0u : 1u);
@@ -313,7 +321,7 @@ TEST_F(ExitTest, NamesAreFreeBeforeAnybodyHears) {  // otp P8
     return NoReply();
   };
   const Pid pid = Start(watcher);
-  sim_.runtime().Link(pid, first);
+  ASSERT_TRUE(sim_.runtime().Link(pid, first).ok());
   In(pid, [&](Context& self) { self.Monitor(first); });
   sim_.runtime().ObserveExit(first, [&](const ExitReason&) {
     free.push_back(sim_.runtime().WhereIsLocal("n").empty());
@@ -437,7 +445,7 @@ TEST_F(ExitTest, WhatTerminateThrowsReplacesTheReason) {  // otp G21, G22
   };
   const Pid pid = Start(script);
   const Pid linked = Start(Worker(true));
-  sim_.runtime().Link(linked, pid);
+  ASSERT_TRUE(sim_.runtime().Link(linked, pid).ok());
   ScriptCast(sim_.caller(), pid, 0);
   sim_.RunReady();
   EXPECT_TRUE(absl::StrContains(State(pid), "worse")) << State(pid);

@@ -158,8 +158,8 @@ TEST(ThreadStressTest, LinksAndMonitorsUnderFire) {  // otp M2, L1, M7
   watcher.info = [&](Info info, Context& self) -> Next {
     if (const Pid* pid = info.As<Pid>()) {
       self.Monitor(*pid);
-      self.Link(*pid);
-      self.Demonitor(self.Monitor(*pid), /*flush=*/true);
+      self.Link(*pid).IgnoreError();
+      self.Demonitor(self.Monitor(*pid), {.flush = true});
     }
     if (info.As<Down>() != nullptr) ++downs;
     return NoReply();

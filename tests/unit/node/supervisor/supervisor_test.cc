@@ -121,27 +121,57 @@ TEST_F(SupervisorTest, BadSpecsAreRefusedInWords) {  // otp S1, S3
     const absl::Status status = Supervisor::Make(std::move(spec)).status();
     return absl::StrCat(ReasonOf(status), ": ", status.message());
   };
-  SupervisorSpec all = Spec({});
-  all.strategy = Strategy::kOneForAll;
-  EXPECT_EQ(error(all),
-            "STRATEGY: one_for_all is not implemented yet: use one_for_one");
-  SupervisorSpec rest = Spec({});
-  rest.strategy = Strategy::kRestForOne;
-  EXPECT_EQ(error(rest),
-            "STRATEGY: rest_for_one is not implemented yet: use one_for_one");
-  EXPECT_TRUE(absl::IsUnimplemented(Supervisor::Make(rest).status()));
+  SupervisorSpec flags = Spec({});
+  flags.strategy = static_cast<Strategy>(7);
+  EXPECT_EQ(error(flags),
+            "BAD_SUPERVISOR_SPEC: the strategy is unknown: one_for_one, "
+            "one_for_all or rest_for_one");
+  flags = Spec({});
+  flags.auto_shutdown = static_cast<AutoShutdown>(7);
+  EXPECT_EQ(error(flags),
+            "BAD_SUPERVISOR_SPEC: auto_shutdown is unknown: never, "
+            "any_significant or all_significant");
   EXPECT_EQ(error(Spec({}, 1, absl::ZeroDuration())),
-            "BAD_CHILD_SPEC: period is 0: it must be positive and finite");
-  EXPECT_EQ(error(Spec({}, 1, absl::InfiniteDuration())),
-            "BAD_CHILD_SPEC: period is inf: it must be positive and finite");
+            "BAD_SUPERVISOR_SPEC: period is 0: it must be positive and finite");
+  EXPECT_EQ(
+      error(Spec({}, 1, absl::InfiniteDuration())),
+      "BAD_SUPERVISOR_SPEC: period is inf: it must be positive and finite");
   EXPECT_EQ(error(Spec({Child("")})), "BAD_CHILD_SPEC: a child has no id");
   EXPECT_EQ(error(Spec({Child("a"), Child("b"), Child("a")})),
             "BAD_CHILD_SPEC: two children have the id 'a': ids are unique");
-  ChildSpec empty = Child("a");
-  empty.factory = nullptr;
-  EXPECT_EQ(error(Spec({empty})), "BAD_CHILD_SPEC: child 'a' has no factory");
-  EXPECT_TRUE(
-      absl::IsInvalidArgument(Supervisor::Make(Spec({empty})).status()));
+  ChildSpec bad = Child("a");
+  bad.factory = nullptr;
+  EXPECT_EQ(error(Spec({bad})),
+            "BAD_CHILD_SPEC: child 'a' has no factory, and no start either");
+  EXPECT_TRUE(absl::IsInvalidArgument(Supervisor::Make(Spec({bad})).status()));
+  bad = Child("a");
+  bad.start = [](Context& self) {
+    return self.Async<absl::StatusOr<StartedChild>>([](auto) {});
+  };
+  EXPECT_EQ(error(Spec({bad})),
+            "BAD_CHILD_SPEC: child 'a' has both factory and start: one of "
+            "them");
+  EXPECT_EQ(error(Spec({Child("a", static_cast<Restart>(7))})),
+            "BAD_CHILD_SPEC: child 'a' has an unknown restart: permanent, "
+            "transient or temporary");
+  EXPECT_EQ(error(Spec({Child("a", Restart::kPermanent,
+                              Shutdown::Within(-absl::Seconds(1)))})),
+            "BAD_CHILD_SPEC: child 'a' has a shutdown of -1s: it must not be "
+            "negative");
+  bad = Child("a");
+  bad.type = static_cast<ChildType>(7);
+  EXPECT_EQ(error(Spec({bad})),
+            "BAD_CHILD_SPEC: child 'a' has an unknown type: worker or "
+            "supervisor");
+  bad = Child("a");
+  bad.significant = true;
+  EXPECT_EQ(error(Spec({bad})),
+            "BAD_CHILD_SPEC: child 'a' is permanent and significant: a "
+            "permanent child never ends for good");
+  bad.restart = Restart::kTransient;
+  EXPECT_EQ(error(Spec({bad})),
+            "BAD_CHILD_SPEC: child 'a' is significant, but the supervisor's "
+            "auto_shutdown is never");
 }
 
 // -- Start and shutdown -------------------------------------------------------
