@@ -321,7 +321,7 @@ class AsyncTask {
       if (state == nullptr) return;
       std::optional<absl::StatusOr<T>> value = state->Take();
       if (auto reason = state->reason()) {
-        internal::SendDown(*runtime, owner, Down(MonitorRef(), pid, *reason));
+        internal::SendDown(*runtime, owner, Down(MonitorRef(), pid, pid, *reason));
       } else if (value.has_value()) {
         runtime->Send(owner, Info(TaskDone<T>(pid, *std::move(value))));
       }
