@@ -75,16 +75,16 @@ void StartTask(Runtime& runtime, const Pid& parent,
   spawn.type = "task";
   spawn.link_to = parent;
   spawn.callers = work->callers;
-  runtime.Spawn(std::make_unique<TaskProcess>(std::move(work), told), Payload(),
-                std::move(spawn),
-                [told, started = std::move(started)](
-                    absl::Status status) mutable {
-                  if (!status.ok()) {
-                    started(std::move(status));
-                  } else {
-                    started(told->pid);  // Init has told it.
-                  }
-                });
+  runtime.Spawn(
+      std::make_unique<TaskProcess>(std::move(work), told), Payload(),
+      std::move(spawn),
+      [told, started = std::move(started)](absl::Status status) mutable {
+        if (!status.ok()) {
+          started(std::move(status));
+        } else {
+          started(told->pid);  // Init has told it.
+        }
+      });
 }
 
 ChildSpec TaskChildSpec(std::shared_ptr<TaskWork> work, Restart restart,

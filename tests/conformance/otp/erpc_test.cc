@@ -39,9 +39,8 @@ absl::Duration Ms(int64_t ms) { return absl::Milliseconds(ms); }
 class ErpcCases : public ::testing::Test {
  protected:
   ErpcCases() : cluster_({"a", "b", "c"}) {
-    Add("echo", [](const Int64& request, Context&) -> Reply<Int64> {
-      return request;
-    });
+    Add("echo",
+        [](const Int64& request, Context&) -> Reply<Int64> { return request; });
     Add("fail", [](const Int64&, Context&) -> Reply<Int64> {
       return absl::NotFoundError("nothing there");
     });
@@ -73,16 +72,17 @@ class ErpcCases : public ::testing::Test {
 
   void Add(const std::string& name,
            std::function<Reply<Int64>(const Int64&, Context&)> function) {
-    EXPECT_EQ(types_->Add(MakeTaskType<Int64, Int64>(name, std::move(function))),
-              absl::OkStatus());
+    EXPECT_EQ(
+        types_->Add(MakeTaskType<Int64, Int64>(name, std::move(function))),
+        absl::OkStatus());
   }
   Pid StartTasks(const std::string& node) {
     Names names;
     names.local = std::string(RemoteTasks::kName);
     RemoteTasksOptions options;
     options.tasks_max = 20;
-    return cluster_.Start(
-        node, std::make_unique<RemoteTasks>(types_, options), names);
+    return cluster_.Start(node, std::make_unique<RemoteTasks>(types_, options),
+                          names);
   }
   // From a process of node a.
   Result Call(const std::string& node, const std::string& task,
@@ -139,8 +139,8 @@ TEST_F(ErpcCases, ERP01_AValueAndEachWayToFail) {
                  {"kill", "signal", "killed"}};
     for (const auto& end : kEnds) {
       status = Call(node, end.task).status();
-      EXPECT_TRUE(IsError(status, Code::kAborted, "CALLEE_EXITED",
-                          Outcome::kUnknown));
+      EXPECT_TRUE(
+          IsError(status, Code::kAborted, "CALLEE_EXITED", Outcome::kUnknown));
       EXPECT_EQ(DetailOf(status, "class"), end.how);
       EXPECT_EQ(DetailOf(status, "exit_reason"), end.reason);
     }
@@ -220,8 +220,7 @@ TEST_F(ErpcCases, ERP01_TasksEndWithWhoRunsThem) {
   Tell(cluster_.runtime("a"), actor_, std::move(act));
   ASSERT_TRUE(cluster_.RunUntil([&] { return Processes("b") == 2; }));
   Runtime& b = cluster_.runtime("b");
-  b.SendExit(Pid(), b.WhereIsLocal(RemoteTasks::kName),
-             ExitReason::Shutdown());
+  b.SendExit(Pid(), b.WhereIsLocal(RemoteTasks::kName), ExitReason::Shutdown());
   ASSERT_TRUE(cluster_.RunUntil([&] { return result.has_value(); }));
   EXPECT_EQ(ReasonOf(result->status()), "CALLEE_EXITED");
   EXPECT_EQ(DetailOf(result->status(), "exit_reason"), "shutdown");
@@ -386,8 +385,8 @@ TEST_F(ErpcCases, ERP06_AFullMailboxDoesNotSlowItDown) {
       }
       const uint64_t before = cluster_.world().steps();
       const std::vector<std::string> nodes = {"b", "c", "b"};
-      Results results = co_await erpc::Multicall<Int64>(self, nodes, "echo",
-                                                        MakeInt64(1));
+      Results results =
+          co_await erpc::Multicall<Int64>(self, nodes, "echo", MakeInt64(1));
       EXPECT_EQ(results->size(), 3u);
       taken = cluster_.world().steps() - before;
       co_return NoReply();
@@ -417,14 +416,13 @@ TEST(TaskTypes, ERP01_NamesAreUniqueAndPrintable) {
   TaskTypes types;
   const auto type = [](absl::string_view name) {
     return MakeTaskType<Int64, Int64>(
-        name, [](const Int64& request, Context&) -> Reply<Int64> {
-          return request;
-        });
+        name,
+        [](const Int64& request, Context&) -> Reply<Int64> { return request; });
   };
   EXPECT_EQ(types.Add(type("x")), absl::OkStatus());
   EXPECT_EQ(ReasonOf(types.Add(type("x"))), "ALREADY_REGISTERED");
-  for (const std::string bad : {std::string(), std::string("a b"),
-                                std::string(129, 'x'), std::string("\xff")}) {
+  for (const std::string& bad : {std::string(), std::string("a b"),
+                                 std::string(129, 'x'), std::string("\xff")}) {
     EXPECT_EQ(ReasonOf(types.Add(type(bad))), "BAD_NAME");
   }
   EXPECT_TRUE(types.Remove("x"));

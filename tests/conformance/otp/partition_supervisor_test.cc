@@ -97,8 +97,7 @@ class PartitionSupervisorCases : public ::testing::Test {
     EXPECT_TRUE(pid.ok()) << pid.status();
     return pid.value_or(Pid());
   }
-  PartitionSupervisorClient Client(
-      ServerRef to = ServerRef::Local("pools")) {
+  PartitionSupervisorClient Client(ServerRef to = ServerRef::Local("pools")) {
     return PartitionSupervisorClient(sim_.caller(), std::move(to));
   }
   std::vector<ChildInfo> Which() {
@@ -107,8 +106,8 @@ class PartitionSupervisorCases : public ::testing::Test {
   // Who answers for the key; the empty pid: NOPROC.
   template <typename Key>
   Pid Route(Key key) {
-    absl::StatusOr<Int64> number = sim_.Await(
-        ScriptCall(sim_.caller(), PartitionRef("pools", key), 0));
+    absl::StatusOr<Int64> number =
+        sim_.Await(ScriptCall(sim_.caller(), PartitionRef("pools", key), 0));
     if (!number.ok()) {
       EXPECT_TRUE(IsError(number.status(), absl::StatusCode::kNotFound,
                           "NOPROC", Outcome::kNotExecuted));
@@ -319,10 +318,10 @@ TEST_F(PartitionSupervisorCases, EPS09_PartitionsOfNobodyIsNoproc) {
 
 TEST_F(PartitionSupervisorCases, EPS10_PartitionsOfAnUnknownKeyIsNoproc) {
   OTP_CASE("EPS.10", "D7");
-  EXPECT_TRUE(IsError(
-      sim_.Await(Client(ServerRef::Via("keys", "unknown")).Partitions())
-          .status(),
-      absl::StatusCode::kNotFound, "NOPROC", Outcome::kNotExecuted));
+  EXPECT_TRUE(
+      IsError(sim_.Await(Client(ServerRef::Via("keys", "unknown")).Partitions())
+                  .status(),
+              absl::StatusCode::kNotFound, "NOPROC", Outcome::kNotExecuted));
   EXPECT_TRUE(IsError(
       sim_.Await(Client(ServerRef::Via("unknown", "x")).Partitions()).status(),
       absl::StatusCode::kNotFound, "NOPROC", Outcome::kNotExecuted));
@@ -361,8 +360,8 @@ TEST_F(PartitionSupervisorCases, EPS11_ResizingSpreadsKeysAnew) {
   // One that cannot start: all is as before.
   fail_ = "stop";
   absl::StatusOr<size_t> grown = sim_.Await(Client().Resize(4));
-  EXPECT_TRUE(IsError(grown.status(), absl::StatusCode::kAborted,
-                      "INIT_FAILED", Outcome::kExecuted));
+  EXPECT_TRUE(IsError(grown.status(), absl::StatusCode::kAborted, "INIT_FAILED",
+                      Outcome::kExecuted));
   EXPECT_EQ(*sim_.Await(Client().Partitions()), 3u);
 }
 

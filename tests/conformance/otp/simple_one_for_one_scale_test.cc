@@ -44,8 +44,8 @@ TEST_F(SimpleOneForOneScale, SUP49_ManyChildrenEndOneByOneInLinearTime) {
 
 TEST_F(SimpleOneForOneScale, SUP49_AHundredThousandChildrenEndAtOnce) {
   OTP_CASE("SUP.49", "S28");
-  StartPool(Template(
-      Child(Restart::kTemporary, Shutdown::Within(absl::Seconds(5)))));
+  StartPool(
+      Template(Child(Restart::kTemporary, Shutdown::Within(absl::Seconds(5)))));
   DynamicSupervisorClient client = pool();
   for (int round = 0; round < 10; ++round) {
     // As many as its mailbox holds.

@@ -89,8 +89,8 @@ TEST_F(SimpleOneForOne, SUP12_TheSpecOfAChildIsThatOfTheTemplate) {
 
 TEST_F(SimpleOneForOne, SUP15_WhoDoesNotReactIsKilledInTime) {
   OTP_CASE("SUP.15", "S25 S28");
-  ChildSpec child = Child(Restart::kPermanent,
-                          Shutdown::Within(absl::Milliseconds(1000)));
+  ChildSpec child =
+      Child(Restart::kPermanent, Shutdown::Within(absl::Milliseconds(1000)));
   bool obedient = true;
   child.factory = [&obedient] {
     Script script;
@@ -239,9 +239,8 @@ TEST_F(SimpleOneForOne, SUP35_ArgumentsOfTemporaryChildrenAreNotKept) {
     StartPool(Template(Child(restart)));
     auto content = std::make_shared<std::string>(1 << 20, 'x');
     const std::weak_ptr<std::string> weak = content;
-    const ChildArguments arguments([content] {
-      return Payload::Of(std::string(*content, 0, 8));
-    });
+    const ChildArguments arguments(
+        [content] { return Payload::Of(std::string(*content, 0, 8)); });
     content.reset();
     std::vector<Pid> pids;
     for (int i = 0; i < 3; ++i) pids.push_back(StartFromTemplate(arguments));
@@ -319,8 +318,8 @@ TEST_F(SimpleOneForOne, SUP57_SignificantChildrenAreRefused) {
   OTP_CASE("SUP.57", "S4 S5");
   ChildSpec child = Child(Restart::kTransient);
   child.significant = true;
-  absl::StatusOr<Pid> pid = sim_.Start(
-      std::make_unique<DynamicSupervisor>(Template(child)), "pool");
+  absl::StatusOr<Pid> pid =
+      sim_.Start(std::make_unique<DynamicSupervisor>(Template(child)), "pool");
   EXPECT_TRUE(IsError(pid.status(), absl::StatusCode::kInvalidArgument,
                       "BAD_CHILD_SPEC", Outcome::kExecuted));
   EXPECT_THAT(std::string(pid.status().message()),

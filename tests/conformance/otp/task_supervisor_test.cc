@@ -79,9 +79,7 @@ class TaskSupervisorCases : public ::testing::Test {
     Tell(sim_.runtime(), pid, std::move(act));
     sim_.RunReady();
   }
-  std::vector<Pid> Children() {
-    return *sim_.Await(Outside().Children());
-  }
+  std::vector<Pid> Children() { return *sim_.Await(Outside().Children()); }
 
   std::vector<std::string> infos_;
   std::optional<ExitReason> caller_ended_;
@@ -283,16 +281,14 @@ TEST_F(TaskSupervisorCases, ETS05_NestedTasksKnowTheirCallers) {
     outer = self.pid();
     outer_callers = self.callers();
     TaskSupervisorClient tasks(self, Tasks());
-    absl::StatusOr<AsyncTask<int>> task =
-        co_await tasks.Async<int>(inner_work);
+    absl::StatusOr<AsyncTask<int>> task = co_await tasks.Async<int>(inner_work);
     absl::StatusOr<int> value = co_await task->Await(absl::Seconds(1));
     co_return value;
   };
   Act act = [&](Context& self) -> Next {
     EXPECT_THAT(self.callers(), IsEmpty());
     TaskSupervisorClient tasks(self, Tasks());
-    absl::StatusOr<AsyncTask<int>> task =
-        co_await tasks.Async<int>(outer_work);
+    absl::StatusOr<AsyncTask<int>> task = co_await tasks.Async<int>(outer_work);
     absl::StatusOr<int> value = co_await task->Await(absl::Seconds(1));
     EXPECT_EQ(value.value_or(0), 1);
     co_return NoReply();
@@ -347,9 +343,9 @@ TEST_F(TaskSupervisorCases, ETS07_MaxChildrenIsKept) {
   // One whose result is wanted runs once.
   TaskOptions options;
   options.restart = Restart::kPermanent;
-  EXPECT_TRUE(IsError(
-      sim_.Await(Outside().AsyncNolink<int>(Forever, options)).status(),
-      Code::kInvalidArgument, "NOT_TEMPORARY", Outcome::kNotExecuted));
+  EXPECT_TRUE(
+      IsError(sim_.Await(Outside().AsyncNolink<int>(Forever, options)).status(),
+              Code::kInvalidArgument, "NOT_TEMPORARY", Outcome::kNotExecuted));
 }
 
 TEST_F(TaskSupervisorCases, ETS08_AStartedTaskIsNotLinkedToItsCaller) {
@@ -391,20 +387,20 @@ TEST_F(TaskSupervisorCases, ETS09_ATaskIsTerminatedByPid) {
 TEST_F(TaskSupervisorCases, ETS10_ACallerEndsWithItsTasksReason) {
   OTP_CASE("ETS.10", "D8");
   StartTasks();
-  const auto caller_ends_with = [&](absl::AnyInvocable<TaskResult<int>(
-                                        Context&)> work) {
-    caller_ended_.reset();
-    Act act = [&](Context& self) -> Next {
-      TaskSupervisorClient tasks(self, Tasks());
-      absl::StatusOr<AsyncTask<int>> task =
-          co_await tasks.Async<int>(std::move(work));
-      absl::StatusOr<int> value = co_await task->Await(absl::Seconds(5));
-      co_return NoReply();
-    };
-    const Pid caller = StartCaller();
-    Do(caller, std::move(act));
-    return caller_ended_.value_or(ExitReason::Normal()).ToString();
-  };
+  const auto caller_ends_with =
+      [&](absl::AnyInvocable<TaskResult<int>(Context&)> work) {
+        caller_ended_.reset();
+        Act act = [&](Context& self) -> Next {
+          TaskSupervisorClient tasks(self, Tasks());
+          absl::StatusOr<AsyncTask<int>> task =
+              co_await tasks.Async<int>(std::move(work));
+          absl::StatusOr<int> value = co_await task->Await(absl::Seconds(5));
+          co_return NoReply();
+        };
+        const Pid caller = StartCaller();
+        Do(caller, std::move(act));
+        return caller_ended_.value_or(ExitReason::Normal()).ToString();
+      };
   EXPECT_EQ(caller_ends_with([](Context& self) -> TaskResult<int> {
               co_await self.Sleep(absl::ZeroDuration());
               throw 3;
@@ -421,10 +417,9 @@ TEST_F(TaskSupervisorCases, ETS10_ACallerEndsWithItsTasksReason) {
             }),
             "custom(unknown)");
   // NoReply() is no answer.
-  EXPECT_EQ(caller_ends_with([](Context&) -> TaskResult<int> {
-              return NoReply();
-            }),
-            "bad_return_value(NoReply() of a task)");
+  EXPECT_EQ(
+      caller_ends_with([](Context&) -> TaskResult<int> { return NoReply(); }),
+      "bad_return_value(NoReply() of a task)");
 }
 
 // -- Streams ------------------------------------------------------------------
@@ -505,13 +500,11 @@ TEST_F(TaskStreamCases, ETS11_ASourceIsReadAsItIsNeeded) {
     std::function<std::optional<int>()> source =
         [&read]() -> std::optional<int> { return read++; };  // Endless.
     std::function<TaskResult<int>(const int&, Context&)> twice =
-        [](const int& value, Context&) -> TaskResult<int> {
-      return 2 * value;
-    };
+        [](const int& value, Context&) -> TaskResult<int> { return 2 * value; };
     StreamOptions options;
     options.max_concurrency = 2;
-    TaskStream<int> stream = AsyncStream<int, int>(tasks, source, twice,
-                                                   options);
+    TaskStream<int> stream =
+        AsyncStream<int, int>(tasks, source, twice, options);
     while (items.size() < 5) {
       std::optional<StreamItem<int>> item = co_await stream.Next();
       items.push_back(*item->result);
@@ -532,8 +525,7 @@ TEST_F(TaskStreamCases, ETS11_ACrashEndsTheConsumer) {
   StreamOptions options;
   options.max_concurrency = 4;
   EXPECT_THAT(Run({100, 100, -1}, options), IsEmpty());
-  EXPECT_EQ(caller_ended_,
-            ExitReason::Exception("std::runtime_error: oops"));
+  EXPECT_EQ(caller_ended_, ExitReason::Exception("std::runtime_error: oops"));
   sim_.RunReady();
   EXPECT_THAT(Children(), IsEmpty());  // Its tasks went with it.
 }
@@ -548,8 +540,7 @@ TEST_F(TaskStreamCases, ETS11_OneThatTrapsExitsGetsItAsAnItem) {
   EXPECT_THAT(infos_, IsEmpty());
   // So does one that is not linked.
   options.link = false;
-  EXPECT_THAT(Run({1, -1, 2}, options),
-              ElementsAre("1", "CALLEE_EXITED", "2"));
+  EXPECT_THAT(Run({1, -1, 2}, options), ElementsAre("1", "CALLEE_EXITED", "2"));
   EXPECT_FALSE(caller_ended_.has_value());
 }
 
