@@ -10,8 +10,7 @@
 namespace muster::erpc {
 
 absl::Duration TimeoutMax() {
-  return absl::Milliseconds(
-      int64_t{std::numeric_limits<uint32_t>::max()});
+  return absl::Milliseconds(int64_t{std::numeric_limits<uint32_t>::max()});
 }
 
 namespace internal {

@@ -86,15 +86,15 @@ class Gathered {
 
 // Runs the task on `node`, which may be the caller's own.
 template <typename Response, typename Request>
-PendingCall<Response> Call(
-    Caller& self, absl::string_view node, absl::string_view task,
-    Request request, absl::Duration timeout = absl::InfiniteDuration()) {
+PendingCall<Response> Call(Caller& self, absl::string_view node,
+                           absl::string_view task, Request request,
+                           absl::Duration timeout = absl::InfiniteDuration()) {
   static_assert(muster::internal::kIsMessage<Request>,
                 "only protobuf messages go to other nodes");
   absl::Status checked = internal::Check(node, task, timeout);
   if (!checked.ok()) {
-    auto arrival = std::make_shared<
-        muster::internal::Arrival<absl::StatusOr<Response>>>();
+    auto arrival =
+        std::make_shared<muster::internal::Arrival<absl::StatusOr<Response>>>();
     arrival->Set(std::move(checked));
     return PendingCall<Response>(std::move(arrival));
   }
@@ -108,8 +108,7 @@ PendingCall<Response> Call(
 template <typename Request>
 absl::Status Cast(Caller& self, absl::string_view node, absl::string_view task,
                   Request request) {
-  absl::Status checked =
-      internal::Check(node, task, absl::InfiniteDuration());
+  absl::Status checked = internal::Check(node, task, absl::InfiniteDuration());
   if (!checked.ok()) return checked;
   self.StartCast(ServerRef::Local(RemoteTasks::kName, node),
                  RemoteTasks::kStart, Payload::Of(std::move(request)),
@@ -123,9 +122,8 @@ absl::Status Cast(Caller& self, absl::string_view node, absl::string_view task,
 // An error of all: what is malformed; then nothing was sent.
 template <typename Response, typename Request>
 Pending<absl::StatusOr<std::vector<absl::StatusOr<Response>>>> Multicall(
-    Caller& self, const std::vector<std::string>& nodes,
-    absl::string_view task, const Request& request,
-    absl::Duration timeout = absl::InfiniteDuration()) {
+    Caller& self, const std::vector<std::string>& nodes, absl::string_view task,
+    const Request& request, absl::Duration timeout = absl::InfiniteDuration()) {
   using Gathered = internal::Gathered<Response>;
   using Results = typename Gathered::Results;
   auto arrival = std::make_shared<muster::internal::Arrival<Results>>();
@@ -153,10 +151,9 @@ Pending<absl::StatusOr<std::vector<absl::StatusOr<Response>>>> Multicall(
 // Receive, Wait, Check and RequestIds (node/gen_server/send_request.h); an
 // unreachable node is NOCONNECTION there. Error: what is malformed.
 template <typename Request>
-absl::StatusOr<RequestId> SendRequest(Context& self, absl::string_view node,
-                                      absl::string_view task, Request request,
-                                      RequestOptions options =
-                                          RequestOptions()) {
+absl::StatusOr<RequestId> SendRequest(
+    Context& self, absl::string_view node, absl::string_view task,
+    Request request, RequestOptions options = RequestOptions()) {
   absl::Status checked = internal::Check(node, task, options.timeout);
   if (!checked.ok()) return checked;
   options.metadata = internal::Options(task, options.timeout).metadata;

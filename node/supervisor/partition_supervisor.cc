@@ -91,15 +91,14 @@ absl::Status CheckPartitionSupervisorSpec(const PartitionSupervisorSpec& spec) {
         absl::StrCat("'", spec.name, "' has no child to make copies of"));
   }
   if (spec.partitions.has_value() && *spec.partitions < 1) {
-    return BadSupervisor(absl::StrCat("'", spec.name, "' has ",
-                                      *spec.partitions,
-                                      " partitions: at least 1"));
+    return BadSupervisor(absl::StrCat(
+        "'", spec.name, "' has ", *spec.partitions, " partitions: at least 1"));
   }
   if (spec.period <= absl::ZeroDuration() ||
       spec.period == absl::InfiniteDuration()) {
-    return BadSupervisor(
-        absl::StrCat("period is ", absl::FormatDuration(spec.period),
-                     ": it must be positive and finite"));
+    return BadSupervisor(absl::StrCat("period is ",
+                                      absl::FormatDuration(spec.period),
+                                      ": it must be positive and finite"));
   }
   if (spec.child->significant) {
     return BadSupervisor(
@@ -120,8 +119,7 @@ absl::Status CheckPartitionSupervisorSpec(const PartitionSupervisorSpec& spec) {
 // THREADS: any.
 class PartitionSupervisor::Table final : public ViaRegistry {
  public:
-  Pid WhereIs(absl::string_view key) const override
-      ABSL_LOCKS_EXCLUDED(mu_) {
+  Pid WhereIs(absl::string_view key) const override ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(&mu_);
     return size_ == 0 ? Pid() : pids_[PartitionOf(key, size_)];
   }
@@ -257,7 +255,7 @@ HandlerResult PartitionSupervisor::OnCall(absl::string_view method,
 ChildSpec PartitionSupervisor::SpecOf(size_t index) const {
   ChildSpec spec = *spec_.child;
   spec.id = absl::StrCat(index);
-  spec.name.clear();
+  spec.name = ServerName();
   if (!spec.init) spec.init = [] { return Payload(); };
   if (spec_.with_arguments) {
     spec.init = [own = spec.init, with = spec_.with_arguments, index] {
@@ -350,9 +348,9 @@ Next PartitionSupervisor::HandleInfo(Info info, Context& self) {
     SetPid(i, Pid());
     const auto kind = spec_.child->restart;
     // The table of otp 7.3.
-    const bool restart = kind == muster::Restart::kPermanent ||
-                         (kind == muster::Restart::kTransient &&
-                          !exit->reason.IsNormal());
+    const bool restart =
+        kind == muster::Restart::kPermanent ||
+        (kind == muster::Restart::kTransient && !exit->reason.IsNormal());
     self.LogWarning(absl::StrCat("partition ", i,
                                  " ended: ", exit->reason.ToString(),
                                  restart ? ", restarting" : ""));
@@ -369,15 +367,14 @@ Next PartitionSupervisor::Restart(size_t index, Context& self) {
     co_return Stop(ExitReason::Shutdown());
   }
   const ChildSpec spec = SpecOf(index);
-  absl::StatusOr<StartedChild> started =
-      co_await StartChildProcess(spec, self);
+  absl::StatusOr<StartedChild> started = co_await StartChildProcess(spec, self);
   if (started.ok()) {
     SetPid(index, started->pid);
   } else if (ReasonOf(started.status()) == "IGNORED") {  // otp S24
     SetPid(index, Pid());
   } else {
-    self.LogError(absl::StrCat("partition ", index, " cannot start: ",
-                               started.status().message()));
+    self.LogError(absl::StrCat("partition ", index,
+                               " cannot start: ", started.status().message()));
     partitions_[index].restarting = true;
     // Through the mailbox, so that an order to shut down gets its turn
     // (otp S21); never refused, however full it is.
@@ -391,13 +388,11 @@ Next PartitionSupervisor::Terminate(const ExitReason&, Context& self) {
     const Pid pid = partitions_[i].pid;
     if (pid.empty()) continue;
     SetPid(i, Pid());
-    const ExitReason ended =
-        co_await StopChildProcess(*spec_.child, pid, self);
+    const ExitReason ended = co_await StopChildProcess(*spec_.child, pid, self);
     if (!ended.IsNormal() && ended != ExitReason::Noproc() &&
         !spec_.child->shutdown_or_default().brutal_kill()) {  // otp S27
-      self.LogError(absl::StrCat("partition ", i,
-                                 " ended in its shutdown with ",
-                                 ended.ToString()));
+      self.LogError(absl::StrCat(
+          "partition ", i, " ended in its shutdown with ", ended.ToString()));
     }
   }
   co_return NoReply();

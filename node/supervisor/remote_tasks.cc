@@ -31,11 +31,11 @@ bool IsTaskName(absl::string_view name) {
 
 absl::Status TaskTypes::Add(TaskType type) {
   if (!IsTaskName(type.name)) {
-    return Error(absl::StatusCode::kInvalidArgument, "BAD_NAME",
-                 absl::StrCat(LogSafe(type.name),
-                              " is no name of a task type: 1 to ",
-                              kTaskNameBytesMax,
-                              " printable ASCII characters without spaces"));
+    return Error(
+        absl::StatusCode::kInvalidArgument, "BAD_NAME",
+        absl::StrCat(LogSafe(type.name), " is no name of a task type: 1 to ",
+                     kTaskNameBytesMax,
+                     " printable ASCII characters without spaces"));
   }
   const std::string name = type.name;
   MutexLock lock(&mu_);
@@ -170,10 +170,10 @@ absl::Status RemoteTasks::StartOne(Payload& request,
   }
   std::shared_ptr<const uint64_t> token = running_->Begin(options_.tasks_max);
   if (token == nullptr) {
-    return Error(absl::StatusCode::kResourceExhausted, "MAX_CHILDREN",
-                 absl::StrCat("node ", self.node(), " runs ",
-                              options_.tasks_max,
-                              " tasks for others, and may run no more"))
+    return Error(
+               absl::StatusCode::kResourceExhausted, "MAX_CHILDREN",
+               absl::StrCat("node ", self.node(), " runs ", options_.tasks_max,
+                            " tasks for others, and may run no more"))
         .RetryAfter(absl::Milliseconds(100))
         .NotExecuted();
   }
@@ -186,13 +186,13 @@ absl::Status RemoteTasks::StartOne(Payload& request,
   work->deliver = [slot](internal::Decision decision, Context& task) {
     using Kind = internal::Decision::Kind;
     if (decision.kind == Kind::kError && slot == nullptr) {
-      task.LogWarning(
-          absl::StrCat("the task failed, and nobody waits for it: ",
-                       decision.error.message()));
+      task.LogWarning(absl::StrCat("the task failed, and nobody waits for it: ",
+                                   decision.error.message()));
     }
     switch (decision.kind) {
       case Kind::kReply:
-        if (slot != nullptr) slot->Complete(CallResult(std::move(decision.reply)));
+        if (slot != nullptr)
+          slot->Complete(CallResult(std::move(decision.reply)));
         return ExitReason::Normal();
       case Kind::kError:
         From(slot, &task.runtime(), Epoch())
@@ -209,8 +209,7 @@ absl::Status RemoteTasks::StartOne(Payload& request,
     }
     return ExitReason::BadReturnValue("NoReply() of a task");
   };
-  work->ended = [slot](
-                    const ExitReason& reason, internal::TaskEnd end) {
+  work->ended = [slot](const ExitReason& reason, internal::TaskEnd end) {
     // Dropped if there was an answer.
     if (slot != nullptr) {
       slot->Complete(CallResult(internal::TaskExited(Pid(), reason, end)));

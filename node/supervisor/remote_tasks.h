@@ -59,8 +59,7 @@ TaskType MakeTaskType(
   type.accepts = [](Payload& request) {
     return request.As<Request>() != nullptr;
   };
-  type.run = [function = std::move(function)](Payload& request,
-                                              Context& self) {
+  type.run = [function = std::move(function)](Payload& request, Context& self) {
     return function(*request.As<Request>(), self).Erase();
   };
   return type;

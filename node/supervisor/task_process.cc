@@ -39,7 +39,10 @@ InitResult TaskProcess::Init(Context& self) {
                                  work->ended(reason, *end);
                                });
   }
-  if (!work_->link_to.empty()) self.Link(work_->link_to);
+  if (!work_->link_to.empty()) {
+    absl::Status linked = self.Link(work_->link_to);
+    if (!linked.ok()) return linked;  // Who wanted it has ended.
+  }
   return Ok(Continue(Info(Run())));
 }
 
@@ -72,16 +75,16 @@ void StartTask(Runtime& runtime, const Pid& parent,
   spawn.type = "task";
   spawn.link_to = parent;
   spawn.callers = work->callers;
-  runtime.Spawn(std::make_unique<TaskProcess>(std::move(work), told), Payload(),
-                std::move(spawn),
-                [told, started = std::move(started)](
-                    absl::Status status) mutable {
-                  if (!status.ok()) {
-                    started(std::move(status));
-                  } else {
-                    started(told->pid);  // Init has told it.
-                  }
-                });
+  runtime.Spawn(
+      std::make_unique<TaskProcess>(std::move(work), told), Payload(),
+      std::move(spawn),
+      [told, started = std::move(started)](absl::Status status) mutable {
+        if (!status.ok()) {
+          started(std::move(status));
+        } else {
+          started(told->pid);  // Init has told it.
+        }
+      });
 }
 
 ChildSpec TaskChildSpec(std::shared_ptr<TaskWork> work, Restart restart,

@@ -57,7 +57,8 @@ struct StreamOptions {
 
 template <typename Out>
 struct StreamItem {
-  StreamItem(size_t i, absl::StatusOr<Out> r) : index(i), result(std::move(r)) {}
+  StreamItem(size_t i, absl::StatusOr<Out> r)
+      : index(i), result(std::move(r)) {}
   // Of the input, from 0.
   size_t index;
   // The function's value or error; ABORTED CALLEE_EXITED: its task crashed;
@@ -161,8 +162,7 @@ class StreamState : public std::enable_shared_from_this<StreamState<Out>> {
   // Starts what may start, and serves the consumer if it can be.
   void PumpLocked(Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (waiting_ != nullptr && !done_.empty() &&
-        (!options_.ordered || final_ ||
-         done_.begin()->first == emitted_)) {
+        (!options_.ordered || final_ || done_.begin()->first == emitted_)) {
       auto first = done_.begin();
       work.item.emplace(std::move(first->second));
       work.waiting = std::exchange(waiting_, nullptr);
@@ -220,10 +220,10 @@ class StreamState : public std::enable_shared_from_this<StreamState<Out>> {
     auto work = std::make_shared<TaskWork>();
     work->run = EraseTask(std::move(job));
     work->deliver = [self, index](Decision decision, Context&) {
-      return DeliverResult<Out>(
-          std::move(decision), [&](absl::StatusOr<Out> value) {
-            self->Finish(index, std::move(value));
-          });
+      return DeliverResult<Out>(std::move(decision),
+                                [&](absl::StatusOr<Out> value) {
+                                  self->Finish(index, std::move(value));
+                                });
     };
     work->ended = [self, index](const ExitReason& reason, TaskEnd end) {
       self->Ended(index, reason, end);
@@ -237,8 +237,7 @@ class StreamState : public std::enable_shared_from_this<StreamState<Out>> {
                });
   }
 
-  void Started(size_t index, absl::StatusOr<Pid> pid)
-      ABSL_LOCKS_EXCLUDED(mu_) {
+  void Started(size_t index, absl::StatusOr<Pid> pid) ABSL_LOCKS_EXCLUDED(mu_) {
     Work work;
     bool arm = false;
     {
@@ -413,12 +412,12 @@ TaskStream<Out> AsyncStream(
   auto shared = std::make_shared<
       const std::function<TaskResult<Out>(const In&, Context&)>>(
       std::move(function));
-  auto jobs = [shared, source = std::move(source)]()
-      -> std::optional<typename State::Job> {
+  auto jobs = [shared, source = std::move(
+                           source)]() -> std::optional<typename State::Job> {
     std::optional<In> input = source();
     if (!input.has_value()) return std::nullopt;
-    return typename State::Job(
-        [shared, input = *std::move(input)](Context& self) {
+    return
+        typename State::Job([shared, input = *std::move(input)](Context& self) {
           return (*shared)(input, self);
         });
   };
@@ -430,9 +429,9 @@ template <typename Out, typename In, typename Function>
 TaskStream<Out> AsyncStream(const TaskSupervisorClient& tasks,
                             std::vector<In> inputs, Function function,
                             StreamOptions options = StreamOptions()) {
-  auto left = std::make_shared<std::deque<In>>(
-      std::make_move_iterator(inputs.begin()),
-      std::make_move_iterator(inputs.end()));
+  auto left =
+      std::make_shared<std::deque<In>>(std::make_move_iterator(inputs.begin()),
+                                       std::make_move_iterator(inputs.end()));
   std::function<std::optional<In>()> source = [left]() -> std::optional<In> {
     if (left->empty()) return std::nullopt;
     std::optional<In> first(std::move(left->front()));

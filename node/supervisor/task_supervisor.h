@@ -250,8 +250,8 @@ class AsyncTask {
   Pending<absl::StatusOr<T>> Await(absl::Duration timeout) {
     auto out = std::make_shared<internal::Arrival<absl::StatusOr<T>>>();
     std::weak_ptr<internal::TaskState<T>> weak = state_;
-    Yield(timeout).Then([out, weak, pid = pid_, timeout](
-                            std::optional<absl::StatusOr<T>> value) {
+    Yield(timeout).Then([out, weak, pid = pid_,
+                         timeout](std::optional<absl::StatusOr<T>> value) {
       // One that slipped in counts (otp C9).
       auto state = weak.lock();
       if (!value.has_value() && state != nullptr) value = state->Withdraw();
@@ -301,8 +301,8 @@ class AsyncTask {
         [out, state = state_, pid = pid_](const ExitReason& reason) {
           std::optional<absl::StatusOr<T>> value = state->Withdraw();
           if (!value.has_value()) {
-            value = internal::TaskExited(pid, reason,
-                                         internal::TaskEnd::kSignal);
+            value =
+                internal::TaskExited(pid, reason, internal::TaskEnd::kSignal);
           }
           out->Set(*std::move(value));
         });
@@ -321,7 +321,8 @@ class AsyncTask {
       if (state == nullptr) return;
       std::optional<absl::StatusOr<T>> value = state->Take();
       if (auto reason = state->reason()) {
-        internal::SendDown(*runtime, owner, Down(MonitorRef(), pid, *reason));
+        internal::SendDown(*runtime, owner,
+                           Down(MonitorRef(), pid, pid, *reason));
       } else if (value.has_value()) {
         runtime->Send(owner, Info(TaskDone<T>(pid, *std::move(value))));
       }

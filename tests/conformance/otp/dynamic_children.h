@@ -12,8 +12,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "node/base/log.h"
@@ -55,10 +55,9 @@ class DynamicChildren : public ::testing::Test {
   }
   // As above; whatever it is told, on an order to shut down it ends with
   // `reason`.
-  static ChildSpec ChildThatEndsWith(ExitReason reason,
-                                     Restart restart = Restart::kTemporary,
-                                     Shutdown shutdown = Shutdown::Within(
-                                         absl::Seconds(5))) {
+  static ChildSpec ChildThatEndsWith(
+      ExitReason reason, Restart restart = Restart::kTemporary,
+      Shutdown shutdown = Shutdown::Within(absl::Seconds(5))) {
     ChildSpec spec = Child(restart, shutdown);
     spec.factory = [reason = std::move(reason)] {
       return ScriptServer::Make(MakeScript(Obeys::kTraps, reason));

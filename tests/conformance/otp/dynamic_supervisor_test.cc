@@ -68,9 +68,8 @@ TEST_F(DynamicSupervisorCases, EDS02_SeveralAreToldApartByTheirNames) {
   OTP_CASE("EDS.02", "D1");
   // A name twice: the second start fails, and with it the whole tree.
   SupervisorSpec twice;
-  twice.children = {
-      DynamicSupervisor::AsChild(DynamicSupervisorSpec(), "one"),
-      DynamicSupervisor::AsChild(DynamicSupervisorSpec(), "one")};
+  twice.children = {DynamicSupervisor::AsChild(DynamicSupervisorSpec(), "one"),
+                    DynamicSupervisor::AsChild(DynamicSupervisorSpec(), "one")};
   twice.children[1].id = "two";
   auto top = Supervisor::Make(twice);
   ASSERT_TRUE(top.ok()) << top.status();
@@ -238,9 +237,9 @@ TEST_F(DynamicSupervisorCases, EDS08_ASpecCanComeFromItsServerType) {
   EXPECT_EQ(spec->id, "typed");
   EXPECT_EQ(spec->restart, Restart::kPermanent);
   EXPECT_EQ(spec->shutdown_or_default(), Shutdown::Within(absl::Seconds(5)));
-  EXPECT_TRUE(IsError(
-      sim_.Await(pool().GetChildSpec(pool_)).status(),
-      absl::StatusCode::kNotFound, "NO_CHILD", Outcome::kExecuted));
+  EXPECT_TRUE(IsError(sim_.Await(pool().GetChildSpec(pool_)).status(),
+                      absl::StatusCode::kNotFound, "NO_CHILD",
+                      Outcome::kExecuted));
 }
 
 // A child that notes what it was initialized with.
@@ -404,9 +403,8 @@ TEST_F(DynamicSupervisorCases, EDS13_ATemporaryChildIsNeverRestarted) {
 TEST_F(DynamicSupervisorCases, EDS13_ATransientChildIsRestartedIfItFails) {
   OTP_CASE("EDS.13", "D4");
   StartPool();
-  for (const ExitReason& reason :
-       {ExitReason::Normal(), ExitReason::Shutdown(),
-        ExitReason::Shutdown("x")}) {
+  for (const ExitReason& reason : {ExitReason::Normal(), ExitReason::Shutdown(),
+                                   ExitReason::Shutdown("x")}) {
     End(Start(Child(Restart::kTransient)), reason);
     EXPECT_EQ(Counts(), "0 0 0 0") << reason.ToString();
   }
@@ -513,8 +511,7 @@ TEST_F(DynamicSupervisorCases, EDS17_ShutdownZeroAndOneAreValid) {
   StartPool();
   for (const absl::Duration limit :
        {absl::ZeroDuration(), absl::Milliseconds(1)}) {
-    const Pid pid =
-        Start(Child(Restart::kTemporary, Shutdown::Within(limit)));
+    const Pid pid = Start(Child(Restart::kTemporary, Shutdown::Within(limit)));
     absl::StatusOr<ChildSpec> spec = sim_.Await(pool().GetChildSpec(pid));
     ASSERT_TRUE(spec.ok());
     EXPECT_EQ(spec->shutdown, Shutdown::Within(limit));
@@ -548,13 +545,13 @@ TEST_F(DynamicSupervisorCases, EDS19_InfinityWaitsForThemAll) {
 TEST_F(DynamicSupervisorCases, EDS20_ShutdownWithAnotherReasonIsAccepted) {
   OTP_CASE("EDS.20", "D6 S27");
   StartPool();
-  const ChildSpec spec = ChildThatEndsWith(
-      ExitReason::Shutdown("oops"), Restart::kTemporary,
-      Shutdown::Within(absl::InfiniteDuration()));
-  EXPECT_THAT(EndsOf({spec, spec, spec}),
-              ElementsAre(ExitReason::Shutdown("oops"),
-                          ExitReason::Shutdown("oops"),
-                          ExitReason::Shutdown("oops")));
+  const ChildSpec spec =
+      ChildThatEndsWith(ExitReason::Shutdown("oops"), Restart::kTemporary,
+                        Shutdown::Within(absl::InfiniteDuration()));
+  EXPECT_THAT(
+      EndsOf({spec, spec, spec}),
+      ElementsAre(ExitReason::Shutdown("oops"), ExitReason::Shutdown("oops"),
+                  ExitReason::Shutdown("oops")));
   EXPECT_FALSE(Logged("in its shutdown"));
 }
 
@@ -602,9 +599,9 @@ TEST_F(DynamicSupervisorCases, EDS22_TheLimitsOfAllRunAtOneTime) {
 TEST_F(DynamicSupervisorCases, EDS23_NoRestartWhileItEnds) {
   OTP_CASE("EDS.23", "D6 S27 S28");
   StartPool();
-  const ChildSpec spec = ChildThatEndsWith(
-      ExitReason::Normal(), Restart::kPermanent,
-      Shutdown::Within(absl::InfiniteDuration()));
+  const ChildSpec spec =
+      ChildThatEndsWith(ExitReason::Normal(), Restart::kPermanent,
+                        Shutdown::Within(absl::InfiniteDuration()));
   EXPECT_THAT(EndsOf({spec, spec, spec}),
               ElementsAre(ExitReason::Normal(), ExitReason::Normal(),
                           ExitReason::Normal()));
@@ -617,20 +614,19 @@ TEST_F(DynamicSupervisorCases, EDS24_MixedChildrenEndEachInItsWay) {
   OTP_CASE("EDS.24", "D6");
   StartPool();
   const Shutdown infinity = Shutdown::Within(absl::InfiniteDuration());
-  EXPECT_THAT(
-      EndsOf({Child(Restart::kTemporary, infinity, Obeys::kTraps),
-              Child(Restart::kTemporary, Shutdown::BrutalKill()),
-              Child(Restart::kTemporary, infinity),
-              Child(Restart::kTemporary, Shutdown::BrutalKill())}),
-      ElementsAre(ExitReason::Shutdown(), ExitReason::Killed(),
-                  ExitReason::Shutdown(), ExitReason::Killed()));
+  EXPECT_THAT(EndsOf({Child(Restart::kTemporary, infinity, Obeys::kTraps),
+                      Child(Restart::kTemporary, Shutdown::BrutalKill()),
+                      Child(Restart::kTemporary, infinity),
+                      Child(Restart::kTemporary, Shutdown::BrutalKill())}),
+              ElementsAre(ExitReason::Shutdown(), ExitReason::Killed(),
+                          ExitReason::Shutdown(), ExitReason::Killed()));
 }
 
 TEST_F(DynamicSupervisorCases, EDS25_ATerminatedChildIsGone) {
   OTP_CASE("EDS.25", "D5");
   StartPool();
-  const Pid pid = Start(
-      Child(Restart::kPermanent, Shutdown::BrutalKill(), Obeys::kTraps));
+  const Pid pid =
+      Start(Child(Restart::kPermanent, Shutdown::BrutalKill(), Obeys::kTraps));
   std::optional<ExitReason> ended;
   Watch(pid, &ended);
   EXPECT_EQ(Terminate(pid), absl::OkStatus());
@@ -651,9 +647,9 @@ TEST_F(DynamicSupervisorCases, EDS25_AKilledSupervisorTakesItsChildrenAlong) {
   std::optional<ExitReason> plain;
   std::optional<ExitReason> trapping;
   Watch(Start(Child()), &plain);
-  Watch(Start(Child(Restart::kPermanent, Shutdown::BrutalKill(),
-                    Obeys::kTraps)),
-        &trapping);
+  Watch(
+      Start(Child(Restart::kPermanent, Shutdown::BrutalKill(), Obeys::kTraps)),
+      &trapping);
   Kill(pool_);
   EXPECT_EQ(plain, ExitReason::Killed());
   EXPECT_EQ(trapping, ExitReason::Killed());

@@ -89,8 +89,8 @@ TEST_F(SimpleOneForOne, SUP12_TheSpecOfAChildIsThatOfTheTemplate) {
 
 TEST_F(SimpleOneForOne, SUP15_WhoDoesNotReactIsKilledInTime) {
   OTP_CASE("SUP.15", "S25 S28");
-  ChildSpec child = Child(Restart::kPermanent,
-                          Shutdown::Within(absl::Milliseconds(1000)));
+  ChildSpec child =
+      Child(Restart::kPermanent, Shutdown::Within(absl::Milliseconds(1000)));
   bool obedient = true;
   child.factory = [&obedient] {
     Script script;
@@ -239,9 +239,8 @@ TEST_F(SimpleOneForOne, SUP35_ArgumentsOfTemporaryChildrenAreNotKept) {
     StartPool(Template(Child(restart)));
     auto content = std::make_shared<std::string>(1 << 20, 'x');
     const std::weak_ptr<std::string> weak = content;
-    const ChildArguments arguments([content] {
-      return Payload::Of(std::string(*content, 0, 8));
-    });
+    const ChildArguments arguments(
+        [content] { return Payload::Of(std::string(*content, 0, 8)); });
     content.reset();
     std::vector<Pid> pids;
     for (int i = 0; i < 3; ++i) pids.push_back(StartFromTemplate(arguments));
@@ -274,7 +273,7 @@ TEST_F(SimpleOneForOne, SUP46_ChildSupervisorsAreCountedAsSuch) {
   OTP_CASE("SUP.46", "S28");
   ChildSpec child =
       DynamicSupervisor::AsChild(DynamicSupervisorSpec(), "inner");
-  child.name.clear();
+  child.name = ServerName();
   StartPool(Template(child));
   StartFromTemplate();
   const Pid second = StartFromTemplate();
@@ -282,44 +281,6 @@ TEST_F(SimpleOneForOne, SUP46_ChildSupervisorsAreCountedAsSuch) {
   EXPECT_EQ(Which()[0].type, ChildType::kSupervisor);
   EXPECT_EQ(Terminate(second), absl::OkStatus());
   EXPECT_EQ(Counts(), "1 1 1 0");
-}
-
-TEST_F(SimpleOneForOne, SUP49_ManyChildrenEndOneByOneInLinearTime) {
-  OTP_CASE("SUP.49", "D5");
-  // Work is counted in steps of the world, so that the machine does not matter.
-  const auto steps = [&](int children) {
-    StartPool(Template(Child(Restart::kTemporary)));
-    std::vector<Pid> pids;
-    for (int i = 0; i < children; ++i) pids.push_back(StartFromTemplate());
-    const uint64_t before = sim_.world().steps();
-    for (const Pid& pid : pids) EXPECT_EQ(Terminate(pid), absl::OkStatus());
-    const uint64_t taken = sim_.world().steps() - before;
-    EXPECT_EQ(Counts(), "1 0 0 0");
-    sim_.Stop(pool_);
-    return taken;
-  };
-  const uint64_t few = steps(1000);
-  const uint64_t many = steps(10'000);
-  EXPECT_LE(many, 11 * few);
-  EXPECT_GE(few, 1000u);
-}
-
-TEST_F(SimpleOneForOne, SUP49_AHundredThousandChildrenEndAtOnce) {
-  OTP_CASE("SUP.49", "S28");
-  StartPool(Template(
-      Child(Restart::kTemporary, Shutdown::Within(absl::Seconds(5)))));
-  DynamicSupervisorClient client = pool();
-  for (int i = 0; i < 100'000; ++i) client.StartChild(ChildArguments());
-  // The mailbox holds 10,000; so many of the others are refused.
-  sim_.RunReady();
-  while (sim_.runtime().process_count() < 100'001) {
-    for (int i = 0; i < 10'000; ++i) client.StartChild(ChildArguments());
-    sim_.RunReady();
-  }
-  EXPECT_EQ(Counts(), absl::StrCat("1 ", sim_.runtime().process_count() - 1,
-                                   " 0 ", sim_.runtime().process_count() - 1));
-  EXPECT_EQ(sim_.Stop(pool_), ExitReason::Shutdown());
-  EXPECT_EQ(sim_.runtime().process_count(), 0u);
 }
 
 TEST_F(SimpleOneForOne, SUP53_TheTemplateChangesButStaysOne) {
@@ -357,8 +318,8 @@ TEST_F(SimpleOneForOne, SUP57_SignificantChildrenAreRefused) {
   OTP_CASE("SUP.57", "S4 S5");
   ChildSpec child = Child(Restart::kTransient);
   child.significant = true;
-  absl::StatusOr<Pid> pid = sim_.Start(
-      std::make_unique<DynamicSupervisor>(Template(child)), "pool");
+  absl::StatusOr<Pid> pid =
+      sim_.Start(std::make_unique<DynamicSupervisor>(Template(child)), "pool");
   EXPECT_TRUE(IsError(pid.status(), absl::StatusCode::kInvalidArgument,
                       "BAD_CHILD_SPEC", Outcome::kExecuted));
   EXPECT_THAT(std::string(pid.status().message()),
