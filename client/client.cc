@@ -15,6 +15,7 @@
 #include "grpcpp/alarm.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
+#include "grpcpp/completion_queue.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
@@ -146,7 +147,19 @@ class Client::Core {
     for (const LoopbackAddress& address : addresses) {
       endpoints_.push_back(std::make_unique<Endpoint>(address, options_));
     }
+    poller_ = std::thread([this] {
+      void* tag = nullptr;
+      bool ok = false;
+      while (polled_.Next(&tag, &ok)) {
+      }
+    });
   }
+  ~Core() {
+    polled_.Shutdown();
+    poller_.join();
+  }
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
 
   const ClientOptions& options() const { return options_; }
   grpc::GenericStub& stub(size_t endpoint) {
@@ -229,6 +242,12 @@ class Client::Core {
   SystemRandom system_random_;
   RandomSource* const random_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
+
+  // gRPC polls for calls, not for a connection that is being made: in a program
+  // without a server nobody would see it succeed or fail for 5 s. A thread that
+  // waits on a queue polls for all.
+  grpc::CompletionQueue polled_;
+  std::thread poller_;
 
   Mutex mu_;
   size_t current_ ABSL_GUARDED_BY(mu_) = 0;

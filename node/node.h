@@ -3,7 +3,10 @@
 #define MUSTER_NODE_NODE_H_
 
 #include "node/gen_server/gen_server.h"         // IWYU pragma: export
+#include "node/gen_server/multi_call.h"         // IWYU pragma: export
+#include "node/gen_server/send_request.h"       // IWYU pragma: export
 #include "node/gen_server/server_type.h"        // IWYU pragma: export
+#include "node/gen_server/where_is.h"           // IWYU pragma: export
 #include "node/process/caller.h"                // IWYU pragma: export
 #include "node/process/context.h"               // IWYU pragma: export
 #include "node/process/result.h"                // IWYU pragma: export

@@ -66,9 +66,11 @@ def _ported(tree, known):
                     'write OTP_CASE("GS.10 GS.11", "G24");'))
                 continue
             rows = "".join(re.findall(r'"([^"]*)"', arguments.group(1))).split()
-            if not rows:
+            # Without a row: a test of rules that no case of a suite has.
+            rules = "".join(re.findall(r'"([^"]*)"', arguments.group(2)))
+            if not rows and not rules.strip():
                 violations.append(tidy.Violation(
-                    path, line, "OTP_CASE names no row",
+                    path, line, "OTP_CASE names neither row nor rule",
                     "say which rows the test ports"))
             for row in rows:
                 if row not in known:
@@ -216,7 +218,8 @@ _CASES = [
     }, [_PLACE + ":4", _PLACE + ":4", _DOCS + ":6"]),
     ("no literal, no row", {
         _TABLE: _ROWS,
-        _PLACE: _ALL + 'OTP_CASE(kRow, "C1");\nOTP_CASE("", "C1");\n',
+        _PLACE: _ALL + 'OTP_CASE(kRow, "C1");\nOTP_CASE("", "");\n'
+                'OTP_CASE("", "C1");\n',
         _DOCS: _docs("| HX.02 | why | that |"),
     }, [_PLACE + ":4", _PLACE + ":5"]),
     ("too few of the whole", {

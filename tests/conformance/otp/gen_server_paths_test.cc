@@ -40,7 +40,13 @@ class GenServerPathsTest : public ::testing::TestWithParam<Path> {
       if (status.ok()) return ::testing::AssertionSuccess();
       return ::testing::AssertionFailure() << "wanted OK, got " << status;
     }
-    return IsError(status, expected.code, expected.reason, expected.outcome);
+    Outcome outcome = expected.outcome;
+    if (outcome == Outcome::kUnspecified) {
+      outcome = OutcomeOf(status) == Outcome::kNotExecuted
+                    ? Outcome::kNotExecuted
+                    : Outcome::kUnknown;
+    }
+    return IsError(status, expected.code, expected.reason, outcome);
   }
   // Stops in every way, by the call's value.
   Script Stops() {
@@ -100,7 +106,7 @@ TEST_P(GenServerPathsTest, GS01_AServerAnswersUntilItEndsThenIsNobody) {
 }
 
 TEST_P(GenServerPathsTest, GS01_ANewServerOfTheSameNamesIsFound) {
-  OTP_CASE("GS.01 GS.08", "H5 P5 P8");
+  OTP_CASE("GS.01", "H5 P5 P8");
   world_->StartServer(Script());
   EXPECT_TRUE(world_->Call(1).ok());
   EXPECT_EQ(world_->End(ExitReason::Kill()), ExitReason::Killed());
@@ -172,8 +178,8 @@ TEST_P(GenServerPathsTest, GS23_AnotherProcessMayReply) {
 // -- Stops and crashes
 // ------------------------------------------------------------
 
-TEST_P(GenServerPathsTest, GS19_AStopWithoutReplyIsTheCallsFailure) {
-  OTP_CASE("GS.19 GS.20", "C5 C6 G19");
+TEST_P(GenServerPathsTest, AStopWithoutReplyIsTheCallsFailure) {
+  OTP_CASE("", "C5 C6 G19");
   const std::vector<ExitReason> reasons = {
       ExitReason::Normal(), ExitReason::Shutdown(),
       ExitReason::Shutdown("moved"), ExitReason::Custom("own")};
@@ -192,8 +198,8 @@ TEST_P(GenServerPathsTest, GS19_AStopWithoutReplyIsTheCallsFailure) {
                   "call", absl::StrCat("terminate ", reasons[3].ToString())));
 }
 
-TEST_P(GenServerPathsTest, GS11_AStopWithReplyAnswersAfterTerminate) {
-  OTP_CASE("GS.11", "G6 G19");
+TEST_P(GenServerPathsTest, AStopWithReplyAnswersAfterTerminate) {
+  OTP_CASE("", "G6 G19");
   world_->StartServer(Stops());
   absl::StatusOr<Int64> got = world_->Call(4);
   ASSERT_TRUE(got.ok()) << got.status();
@@ -207,8 +213,8 @@ TEST_P(GenServerPathsTest, GS11_AStopWithReplyAnswersAfterTerminate) {
   EXPECT_TRUE(Is(Case::kNobody, world_->Call(1).status()));
 }
 
-TEST_P(GenServerPathsTest, GS21_AnExceptionIsTheServersEndAndTheCallsFailure) {
-  OTP_CASE("GS.21 GS.67", "C5 G19 G23");
+TEST_P(GenServerPathsTest, AnExceptionIsTheServersEndAndTheCallsFailure) {
+  OTP_CASE("", "C5 G19");
   world_->StartServer(Stops());
   const absl::Status status = world_->Call(5).status();
   EXPECT_TRUE(Is(Case::kExits, status));
@@ -266,7 +272,7 @@ TEST_P(GenServerPathsTest, EGS07_ATimedOutCallGoesOnAndItsReplyIsLost) {
   };
   world_->StartServer(script);
   EXPECT_TRUE(world_->Call(0).ok());  // Connected.
-  const Answer late = world_->BeginCall(1, Within(absl::Milliseconds(200)));
+  const Answer late = world_->BeginCall(1, Within(absl::Seconds(1)));
   world_->AwaitNotes(notes_, 1);
   EXPECT_TRUE(Is(Case::kTimeout, world_->Value(late).status()));
   gate_.Open();
@@ -277,7 +283,7 @@ TEST_P(GenServerPathsTest, EGS07_ATimedOutCallGoesOnAndItsReplyIsLost) {
   EXPECT_EQ(got->value(), 2);
 }
 
-TEST_P(GenServerPathsTest, EGS07_ACallThatExpiresInTheQueueNeverRuns) {
+TEST_P(GenServerPathsTest, EGS07_ACallThatExpiresInTheQueueIsDropped) {
   OTP_CASE("EGS.07", "C10");
   Script script;
   script.call = [this](int64_t value, Context&) -> Reply<Int64> {
@@ -291,13 +297,22 @@ TEST_P(GenServerPathsTest, EGS07_ACallThatExpiresInTheQueueNeverRuns) {
   world_->StartServer(script);
   const Answer first = world_->BeginCall(1, Within(absl::Minutes(1)));
   world_->AwaitNotes(notes_, 1);
-  const Answer expires = world_->BeginCall(2, Within(absl::Milliseconds(200)));
+  const Answer expires = world_->BeginCall(2, Within(absl::Seconds(1)));
   world_->AwaitQueued(1);
-  EXPECT_TRUE(Is(Case::kTimeoutQueued, world_->Value(expires).status()));
+  const absl::Status status = world_->Value(expires).status();
+  EXPECT_TRUE(Is(Case::kTimeoutQueued, status));
   gate_.Open();
   EXPECT_TRUE(world_->Value(first).ok());
   EXPECT_TRUE(world_->Call(3).ok());
-  EXPECT_THAT(notes_.list(), ElementsAre("call 1", "call 3"));
+  if (world_->virtual_time() || OutcomeOf(status) == Outcome::kNotExecuted) {
+    EXPECT_THAT(notes_.list(), ElementsAre("call 1", "call 3"));
+  } else {
+    // Over gRPC the client's clock may be a little before the server's, which
+    // then still began: the outcome is UNKNOWN.
+    EXPECT_THAT(notes_.list(),
+                ::testing::AnyOf(ElementsAre("call 1", "call 3"),
+                                 ElementsAre("call 1", "call 2", "call 3")));
+  }
 }
 
 TEST_P(GenServerPathsTest, EGS07_NoTimeAndNegativeTimeRunNothing) {
@@ -372,8 +387,8 @@ TEST_P(GenServerPathsTest, EGS06_ACallThatComesBackIsACycle) {
 // -- What the server cannot take
 // -----------------------------------------------------
 
-TEST_P(GenServerPathsTest, GS62_AFullMailboxRefusesCallsAndCasts) {
-  OTP_CASE("GS.62", "C15");
+TEST_P(GenServerPathsTest, AFullMailboxRefusesCallsAndCasts) {
+  OTP_CASE("", "C15");
   Script script;
   script.call = [this](int64_t value, Context&) -> Reply<Int64> {
     notes_.Add("call");
@@ -401,7 +416,7 @@ TEST_P(GenServerPathsTest, GS62_AFullMailboxRefusesCallsAndCasts) {
 }
 
 TEST_P(GenServerPathsTest, GS62_WhatNobodyHandlesLeavesTheServerAlone) {
-  OTP_CASE("GS.62 GS.22", "G7");
+  OTP_CASE("GS.62", "G7");
   const Pid server = world_->StartServer(Script());
   const auto status = [&](absl::string_view path, Payload request) {
     return world_
@@ -418,8 +433,8 @@ TEST_P(GenServerPathsTest, GS62_WhatNobodyHandlesLeavesTheServerAlone) {
   EXPECT_TRUE(world_->Call(1).ok());
 }
 
-TEST_P(GenServerPathsTest, GS21_AHandlersErrorIsTheCallersAndNoCrash) {
-  OTP_CASE("GS.21", "C12");
+TEST_P(GenServerPathsTest, AHandlersErrorIsTheCallersAndNoCrash) {
+  OTP_CASE("", "C12");
   Script script;
   script.call = [](int64_t, Context&) -> Reply<Int64> {
     return absl::NotFoundError("no such cart");
@@ -507,12 +522,19 @@ TEST_P(GenServerPathsTest, GS36_InfosReachHandleInfoMayArmTheTimeoutAndStop) {
     notes_.Add("timeout");
     return NoReply();
   };
+  script.terminate = [this](const ExitReason& reason, Context&) -> Next {
+    notes_.Add(absl::StrCat("terminate ", reason.ToString()));
+    return NoReply();
+  };
   world_->StartServer(script);
   world_->SendInfo(Info(MakeInt64(0)));
   world_->AwaitNotes(notes_, 2);
   world_->SendInfo(Info(MakeInt64(1)));
-  EXPECT_EQ(world_->AwaitEnd(), ExitReason::Custom("info"));
-  EXPECT_THAT(notes_.list(), ElementsAre("info 0", "timeout", "info 1"));
+  const ExitReason reason = ExitReason::Custom("info");
+  EXPECT_EQ(world_->AwaitEnd(), reason);
+  EXPECT_THAT(notes_.list(),
+              ElementsAre("info 0", "timeout", "info 1",
+                          absl::StrCat("terminate ", reason.ToString())));
   // To nobody: lost without a word (otp P3).
   world_->SendInfo(Info(MakeInt64(2)));
   EXPECT_TRUE(Is(Case::kNobody, world_->Call(1).status()));
@@ -528,6 +550,7 @@ TEST_P(GenServerPathsTest, GS49_ANodeThatWasGoneBeforeTheCallIsNodedown) {
   }
   world_->StartServer(Script());
   world_->LoseNode();
+  // Said long before the call's own time is over.
   EXPECT_TRUE(Is(Case::kNodeDown, world_->Call(1).status()));
   EXPECT_TRUE(Is(Case::kCastNodeDown, world_->Cast(1)));
 }

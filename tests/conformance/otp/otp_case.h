@@ -8,6 +8,7 @@
 // check, separated by spaces. The suite's report (report.py) reads both from
 // the test's XML; coverage_test.py reads the calls in the sources.
 //   OTP_CASE("GS.10", "G24 G25");
+// The first string is empty in a test of rules that no case of a suite has.
 #define OTP_CASE(rows, rules)                            \
   do {                                                   \
     ::testing::Test::RecordProperty("otp_rows", rows);   \

@@ -78,6 +78,8 @@ const std::vector<Line>& Table() {
     const Expected exited_before = Err(Code::kAborted, "CALLEE_EXITED", kNot);
     const Expected late = Err(Code::kDeadlineExceeded, "TIMEOUT", kMaybe);
     const Expected dropped = Err(Code::kDeadlineExceeded, "TIMEOUT", kNot);
+    const Expected either =
+        Err(Code::kDeadlineExceeded, "TIMEOUT", Outcome::kUnspecified);
     const Expected negative = Err(Code::kInvalidArgument, "BAD_TIMEOUT", kNot);
     const Expected self = Err(Code::kFailedPrecondition, "CALLING_SELF", kNot);
     const Expected cycle = Err(Code::kFailedPrecondition, "CALL_CYCLE", kNot);
@@ -109,7 +111,7 @@ const std::vector<Line>& Table() {
         {Case::kTimeoutQueued,
          "no reply in time, the server had not begun",
          "C10",
-         {dropped, late, late, late}},
+         {dropped, late, late, either}},
         {Case::kNoTime,
          "a timeout of zero",
          "C3",

@@ -88,6 +88,7 @@ struct Expected {
   Kind kind = Kind::kNotApplicable;
   absl::StatusCode code = absl::StatusCode::kOk;
   absl::string_view reason;
+  // kUnspecified: UNKNOWN or NOT_EXECUTED, whichever of two clocks was first.
   Outcome outcome = Outcome::kUnspecified;
 };
 

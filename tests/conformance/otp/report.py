@@ -18,6 +18,8 @@ import tempfile
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
+_RULES_ONLY = "rules"
+
 _ROWS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rows.txt")
 
 
@@ -94,7 +96,8 @@ def collect(files):
             continue
         named = False
         for ids, rules, test, path, result in cases:
-            for row in ids:
+            # Tests of rules that no case of a suite has share a line.
+            for row in ids or ([_RULES_ONLY] if rules else []):
                 entry = rows.setdefault(row, Row())
                 entry.rules.update(rules)
                 entry.tests.setdefault(test, {})[path] = result
@@ -139,7 +142,10 @@ def print_report(rows, broken, table, out):
         failed += len(mine) - good
     out.write("%-7s %5d %6d %6d %6.1f\n" %
               ("all", total, passed, failed, 100.0 * passed / total))
-    unknown = sorted(row for row in rows if row.split(".")[0] not in table)
+    if _RULES_ONLY in rows:
+        failed += rows[_RULES_ONLY].outcome() == "FAIL"
+    unknown = sorted(row for row in rows if row != _RULES_ONLY and
+                     row.split(".")[0] not in table)
     broken = broken + ["%s: no such suite" % row for row in unknown]
     for what in broken:
         out.write("FAILED %s\n" % what)
@@ -250,6 +256,12 @@ _CASES = [
     ("tests of no row are not counted", [
         ("t", _xml(_case("A", "GS.01"), '<testcase name="B"/>'))], 0,
      ["GS          3      1"]),
+    ("a test of rules alone", [("t", _xml(
+        _case("A", "GS.01"), _case("B", "")))], 0,
+     ["rules   PASS  S.B  [C1 P2]", "GS          3      1"]),
+    ("a failed test of rules alone", [("t", _xml(
+        _case("A", "GS.01"), _case("B", "", _BAD)))], 1,
+     ["rules   FAIL  S.B", "failed: S.B"]),
     ("an unknown suite", [("t", _xml(_case("A", "NO.01")))], 1,
      ["FAILED NO.01: no such suite"]),
 ]
