@@ -362,6 +362,10 @@ std::string SupervisorModel::Answer(Sup* sup, const ModelOrder& order) {
       break;
     case ModelOrder::Kind::kTerminate: {
       const bool significant = kid->child.significant;
+      if (bug_ == ModelBug::kTerminateLeavesTheRetry &&
+          kid->is == Kid::Is::kRetrying) {
+        return "ok";
+      }
       StopKid(sup, kid);
       if (kid->child.restart == Rst::kTemporary) Forget(sup, id);
       if (bug_ == ModelBug::kTerminateTriggersAutoShutdown && significant &&

@@ -51,6 +51,7 @@ enum class ModelBug {
   kGroupKeepsTemporary,
   kTerminateTriggersAutoShutdown,
   kRetryIsFree,
+  kTerminateLeavesTheRetry,
 };
 
 class SupervisorModel {

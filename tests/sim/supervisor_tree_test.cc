@@ -444,7 +444,8 @@ TEST(SupervisorTreeSelfTest, PlantedBugsAreCaught) {
                                       ModelBug::kBoundaryExclusive,
                                       ModelBug::kGroupKeepsTemporary,
                                       ModelBug::kTerminateTriggersAutoShutdown,
-                                      ModelBug::kRetryIsFree};
+                                      ModelBug::kRetryIsFree,
+                                      ModelBug::kTerminateLeavesTheRetry};
   for (const ModelBug bug : bugs) {
     bool caught = false;
     for (uint64_t seed = 1; seed <= 1000 && !caught; ++seed) {
