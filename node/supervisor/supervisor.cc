@@ -12,6 +12,13 @@
 namespace muster {
 namespace {
 
+// What a report says of a reason, which may hold a whole dump.
+std::string Brief(absl::string_view text) {
+  constexpr size_t kMax = 1024;
+  if (text.size() <= kMax) return std::string(text);
+  return absl::StrCat(text.substr(0, kMax), "... (", text.size(), " bytes)");
+}
+
 bool IsIgnored(const absl::StatusOr<StartedChild>& started) {
   return ReasonOf(started.status()) == "IGNORED";
 }
@@ -136,7 +143,7 @@ InitResult Supervisor::Init(Context& self) {
     }
     co_return Stop(ExitReason::Shutdown(
         absl::StrCat("failed_to_start_child '", child.spec.id,
-                     "': ", started.status().message())));
+                     "': ", Brief(started.status().message()))));
   }
   co_return Ok();
 }
@@ -151,7 +158,7 @@ Next Supervisor::HandleInfo(Info info, Context& self) {
     const ExitEffect effect = EffectOfExit(child.spec.restart, exit->reason);
     if (effect == ExitEffect::kRestart || !exit->reason.IsNormal()) {
       self.LogWarning(absl::StrCat(
-          "child '", child.spec.id, "' ended: ", exit->reason.ToString(),
+          "child '", child.spec.id, "' ended: ", Brief(exit->reason.ToString()),
           effect == ExitEffect::kRestart ? ", restarting" : ""));
     }
     if (effect != ExitEffect::kRestart) {
@@ -205,7 +212,7 @@ Next Supervisor::HandleInfo(Info info, Context& self) {
       SetStarted(key, Pid());
     } else {
       self.LogError(absl::StrCat("child '", child.spec.id, "' cannot start: ",
-                                 started.status().message()));
+                                 Brief(started.status().message())));
       // Through the mailbox, so that an order to shut down gets its turn
       // (otp S21). It is never refused for want of room, nor withheld by a
       // closed fence: there is at most one for each child.
@@ -249,8 +256,9 @@ void Supervisor::SetStopped(Key key) {
 void Supervisor::ReportStop(const ChildSpec& spec, const ExitReason& reason,
                             Context& self) const {
   if (EndedAsOrdered(spec, reason)) return;
-  self.LogError(absl::StrCat(
-      "child '", spec.id, "' ended in its shutdown with ", reason.ToString()));
+  self.LogError(absl::StrCat("child '", spec.id,
+                             "' ended in its shutdown with ",
+                             Brief(reason.ToString())));
 }
 
 // -- Orders -------------------------------------------------------------------

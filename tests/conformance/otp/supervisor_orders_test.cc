@@ -314,6 +314,11 @@ class SupervisorGlobal : public SupervisorOrders {
     inner.name = ServerName::Global("sup_name");
     top_ = Spec({inner});
   }
+  // What has a name ends before the registry does.
+  ~SupervisorGlobal() override {
+    sim_.runtime().KillAll();
+    sim_.RunReady();
+  }
   Pid Global(absl::string_view name) {
     const std::optional<NameEntry> entry = names_.WhereIs(name);
     return entry.has_value() ? entry->pid : Pid();

@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node/process/runtime.h"
+#include "node/supervisor/supervisor_client.h"
 #include "node/types/exit_reason.h"
 #include "node/types/status.h"
 #include "tests/testkit/runtime_fixture.h"
@@ -97,6 +98,48 @@ class SupervisorTest : public ::testing::Test {
     }
     return pid;
   }
+  // Its starts with these numbers fail; the first is 1.
+  ChildSpec Flaky(const std::string& id, std::vector<int> failing) {
+    ChildSpec spec = Child(id);
+    const auto starts = std::make_shared<int>(0);
+    spec.factory = [this, id, failing, starts, make = spec.factory] {
+      ++*starts;
+      fail_.erase(id);
+      for (const int number : failing) {
+        if (number == *starts) fail_[id] = "flaky";
+      }
+      return make();
+    };
+    return spec;
+  }
+  // Every start but the first takes a second and fails.
+  ChildSpec Slow(const std::string& id) {
+    ChildSpec spec;
+    spec.id = id;
+    spec.name = id;
+    spec.factory = [this] {
+      Script script;
+      script.init = [this](Context& self) -> InitResult {
+        if (++slow_starts_ == 1) co_return Ok();
+        co_await self.Sleep(absl::Seconds(1));
+        co_return Stop(ExitReason::Custom("slow"));
+      };
+      return ScriptServer::Make(std::move(script));
+    };
+    return spec;
+  }
+  // p permanent; a transient and b temporary, both significant; c temporary.
+  SupervisorSpec Significant(AutoShutdown auto_shutdown) {
+    SupervisorSpec spec = Spec({Child("p"), Child("a", Restart::kTransient),
+                                Child("b", Restart::kTemporary),
+                                Child("c", Restart::kTemporary)});
+    spec.children[1].significant = spec.children[2].significant = true;
+    spec.auto_shutdown = auto_shutdown;
+    return spec;
+  }
+  SupervisorClient Client() {
+    return SupervisorClient(sim_.caller(), ServerRef::Local("sup"));
+  }
   Pid Where(const std::string& id) { return sim_.runtime().WhereIsLocal(id); }
   void EndChild(const std::string& id, int64_t how) {
     ScriptCast(sim_.caller(), ServerRef::Local(id), how);
@@ -109,6 +152,7 @@ class SupervisorTest : public ::testing::Test {
 
   std::map<std::string, std::string> fail_;
   absl::Duration linger_;
+  int slow_starts_ = 0;
   std::vector<std::string> seen_;
   std::optional<ExitReason> ended_;
   SimRuntime sim_;
@@ -440,6 +484,214 @@ TEST_F(SupervisorTest, AChildThatUnlinkedItselfCannotHangIt) {  // otp S25
   sim_.runtime().Unlink(Where("a"), pid);
   sim_.Stop(pid);
   EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+// -- Groups -------------------------------------------------------------------
+
+TEST_F(SupervisorTest, AGroupRestartStartsWhatHadStopped) {  // otp S10, S15
+  SupervisorSpec spec = Spec({Child("a"), Child("b", Restart::kTransient),
+                              Child("c"), Child("d", Restart::kTemporary)},
+                             5);
+  spec.strategy = Strategy::kOneForAll;
+  ASSERT_TRUE(Start(std::move(spec)).ok());
+  EndChild("b", 0);
+  ASSERT_TRUE(sim_.Await(Client().TerminateChild("c")).ok());
+  seen_.clear();
+  Kill("a");
+  EXPECT_THAT(seen_, ElementsAre("stop d", "start a", "start b", "start c"));
+  EXPECT_EQ(sim_.Await(Client().CountChildren())->specs, 3u);
+}
+
+TEST_F(SupervisorTest, AFailedStartWithinAGroup) {  // otp S23
+  for (const Strategy strategy :
+       {Strategy::kRestForOne, Strategy::kOneForAll}) {
+    SupervisorSpec spec =
+        Spec({Child("a"), Child("b"), Flaky("c", {2}), Child("d")}, 2);
+    spec.strategy = strategy;
+    const Pid pid = *Start(std::move(spec));
+    seen_.clear();
+    Kill("b");
+    if (strategy == Strategy::kRestForOne) {
+      // The retry is c's own: b stays.
+      EXPECT_THAT(seen_, ElementsAre("stop d", "stop c", "start b", "fail c",
+                                     "start c", "start d"));
+    } else {
+      EXPECT_THAT(
+          seen_, ElementsAre("stop d", "stop c", "stop a", "start a", "start b",
+                             "fail c", "stop b", "stop a", "start a", "start b",
+                             "start c", "start d"));
+    }
+    EXPECT_TRUE(sim_.Alive(pid));
+    sim_.Stop(pid);
+  }
+}
+
+TEST_F(SupervisorTest, DeadSiblingsAreNoNewFailures) {  // otp S16
+  SupervisorSpec spec = Spec({Child("a"), Child("b"), Child("c")}, 1);
+  spec.strategy = Strategy::kOneForAll;
+  const Pid pid = *Start(std::move(spec));
+  seen_.clear();
+  // Both Exits are in the mailbox before it looks.
+  sim_.runtime().SendExit(Pid(), Where("b"), ExitReason::Kill());
+  sim_.runtime().SendExit(Pid(), Where("c"), ExitReason::Kill());
+  sim_.RunReady();
+  EXPECT_THAT(seen_, ElementsAre("stop a", "start a", "start b", "start c"));
+  EXPECT_TRUE(sim_.Alive(pid));
+}
+
+// -- Orders while a start is retried ------------------------------------------
+
+TEST_F(SupervisorTest, OrdersWhileRestarting) {  // otp S21, S22
+  ChildSpec slow = Slow("a");
+  const Pid pid = *Start(Spec({slow, Child("b")}, 100));
+  Kill("a");  // Its start takes a second and fails: orders queue up behind it.
+  SupervisorClient sup = Client();
+  const auto reason = [](auto pending) {
+    auto text = std::make_shared<std::string>();
+    std::move(pending).Then([text](auto result) {
+      if constexpr (std::is_same_v<decltype(result), absl::Status>) {
+        *text = result.ok() ? "ok" : ReasonOf(result);
+      } else {
+        *text = result.ok() ? "ok" : ReasonOf(result.status());
+      }
+    });
+    return text;
+  };
+  const auto started = reason(sup.StartChild(slow));
+  const auto restarted = reason(sup.RestartChild("a"));
+  const auto deleted = reason(sup.DeleteChild("a"));
+  bool restarting = false;
+  sup.WhichChildren().Then([&](absl::StatusOr<std::vector<ChildInfo>> list) {
+    restarting = list->back().restarting && list->back().pid.empty();
+  });
+  size_t active = 9;
+  size_t specs = 9;
+  sup.CountChildren().Then([&](absl::StatusOr<ChildCounts> counts) {
+    active = counts->active;
+    specs = counts->specs;
+  });
+  const auto terminated = reason(sup.TerminateChild("a"));
+  const auto again = reason(sup.DeleteChild("a"));
+  sim_.RunFor(absl::Seconds(1));
+  EXPECT_EQ(*started, "ALREADY_PRESENT");
+  EXPECT_EQ(*restarted, "RESTARTING");
+  EXPECT_EQ(*deleted, "RESTARTING");
+  EXPECT_TRUE(restarting);
+  EXPECT_EQ(active, 1u);
+  EXPECT_EQ(specs, 2u);
+  EXPECT_EQ(*terminated, "ok");
+  EXPECT_EQ(*again, "ok");
+  const int starts = slow_starts_;
+  sim_.RunFor(absl::Minutes(1));
+  EXPECT_EQ(slow_starts_, starts);  // The queued retry was ignored.
+  EXPECT_TRUE(sim_.Alive(pid));
+}
+
+TEST_F(SupervisorTest, AFullMailboxLosesNoRetry) {  // otp S21
+  const Pid pid = *Start(Spec({Slow("a")}, 3));
+  Kill("a");
+  for (size_t i = 0; i < 2 * RuntimeOptions().mailbox_messages_max; ++i) {
+    sim_.runtime().Send(pid, Info(MakeInt64(1)));
+  }
+  sim_.RunFor(absl::Minutes(1));
+  // At init, and three restarts, the last two by retries; one more is too many.
+  EXPECT_EQ(slow_starts_, 4);
+  ASSERT_TRUE(ended_.has_value());
+  EXPECT_EQ(ended_->kind(), Kind::kShutdown);
+}
+
+TEST_F(SupervisorTest, ReconfiguringLosesNoRetry) {  // otp S21, S34
+  ASSERT_TRUE(Start(Spec({Slow("a"), Child("b")}, 3)).ok());
+  Kill("a");
+  const auto done = std::make_shared<bool>(false);
+  Client()
+      .Reconfigure(Spec({Child("c"), Slow("a")}, 3))
+      .Then([done](absl::Status status) { *done = status.ok(); });
+  sim_.RunFor(absl::Minutes(1));
+  EXPECT_TRUE(*done);
+  EXPECT_EQ(slow_starts_, 4);
+  EXPECT_TRUE(ended_.has_value());
+}
+
+TEST_F(SupervisorTest, AStartThatThrowsIsAFailedStart) {  // otp S7
+  ASSERT_TRUE(Start(Spec({})).ok());
+  ChildSpec spec;
+  spec.id = "a";
+  spec.start = [](Context&) -> Pending<absl::StatusOr<StartedChild>> {
+    throw std::runtime_error("now");
+  };
+  absl::Status status = sim_.Await(Client().StartChild(spec)).status();
+  EXPECT_EQ(ReasonOf(status), "INIT_FAILED");
+  EXPECT_EQ(status.message(), "the start of 'a' threw: now");
+  spec.start = [](Context& self) {
+    return self.Blocking<absl::StatusOr<StartedChild>>(
+        []() -> absl::StatusOr<StartedChild> {
+          throw std::runtime_error("later");
+        });
+  };
+  status = sim_.Await(Client().StartChild(spec)).status();
+  EXPECT_EQ(ReasonOf(status), "INIT_FAILED");
+  EXPECT_EQ(status.message(), "the start of 'a' threw: later");
+  spec.start = [](Context& self) {
+    return self.Blocking<absl::StatusOr<StartedChild>>(
+        []() -> absl::StatusOr<StartedChild> {
+          return StartedChild(Pid{"elsewhere", Epoch{1, 1}, 5});
+        });
+  };
+  EXPECT_EQ(ReasonOf(sim_.Await(Client().StartChild(spec)).status()),
+            "NOT_LOCAL");
+  EXPECT_FALSE(ended_.has_value());
+}
+
+// -- Automatic shutdown -------------------------------------------------------
+
+TEST_F(SupervisorTest, AnySignificantEnd) {  // otp S31, S32
+  ASSERT_TRUE(Start(Significant(AutoShutdown::kAnySignificant)).ok());
+  EndChild("c", 3);  // Not significant.
+  EndChild("a", 3);  // Abnormal and transient: a restart.
+  ASSERT_TRUE(sim_.Await(Client().TerminateChild("b")).ok());
+  EXPECT_FALSE(ended_.has_value());
+  seen_.clear();
+  EndChild("a", 0);
+  ASSERT_TRUE(ended_.has_value());
+  EXPECT_EQ(*ended_, ExitReason::Shutdown());
+  EXPECT_THAT(seen_, ElementsAre("stop p"));
+}
+
+TEST_F(SupervisorTest, AllSignificantEnd) {  // otp S31, S32
+  ASSERT_TRUE(Start(Significant(AutoShutdown::kAllSignificant)).ok());
+  EndChild("a", 0);
+  EXPECT_FALSE(ended_.has_value());
+  EndChild("b", 3);  // Temporary: any end counts.
+  ASSERT_TRUE(ended_.has_value());
+  EXPECT_EQ(*ended_, ExitReason::Shutdown());
+}
+
+TEST_F(SupervisorTest, AutomaticShutdownCascades) {  // otp S33
+  SupervisorSpec inner = Significant(AutoShutdown::kAnySignificant);
+  ChildSpec child = Supervisor::AsChild(std::move(inner), "inner");
+  child.restart = Restart::kTransient;
+  child.significant = true;
+  SupervisorSpec outer = Spec({Child("x"), child});
+  outer.auto_shutdown = AutoShutdown::kAllSignificant;
+  ASSERT_TRUE(Start(std::move(outer)).ok());
+  EndChild("a", 0);
+  ASSERT_TRUE(ended_.has_value());
+  EXPECT_EQ(*ended_, ExitReason::Shutdown());
+  EXPECT_EQ(sim_.runtime().process_count(), 0u);
+}
+
+TEST_F(SupervisorTest, ThousandsOfChildrenComeBack) {
+  ASSERT_TRUE(Start(Spec({}, 1'000'000)).ok());
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_TRUE(
+        sim_.Await(Client().StartChild(Child(absl::StrCat("c", i)))).ok());
+  }
+  for (int i = 0; i < 3000; ++i) Kill(absl::StrCat("c", i));
+  const absl::StatusOr<ChildCounts> counts =
+      sim_.Await(Client().CountChildren());
+  EXPECT_EQ(counts->active, 3000u);
+  EXPECT_EQ(seen_.size(), 6000u);
 }
 
 // -- Trees --------------------------------------------------------------------
