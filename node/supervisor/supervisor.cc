@@ -123,8 +123,9 @@ Next Supervisor::HandleInfo(Info info, Context& self) {
     // (otp S21).
     self.LogError(absl::StrCat("child '", child.spec.id,
                                "' cannot start: ", started.status().message()));
-    // Not self.Send(), which a closed fence would swallow.
-    self.runtime().Send(self.pid(), Info(Retry{index}));
+    // Not self.Send(), which a closed fence would swallow and a full mailbox
+    // refuse; one child has one at most.
+    self.runtime().SendReserved(self.pid(), Info(Retry{index}));
   }
   co_return NoReply();
 }
