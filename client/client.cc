@@ -620,7 +620,7 @@ void Client::StartCall(const ServerRef& to, absl::string_view path,
   auto call =
       std::make_shared<Call>(core_.get(), *std::move(sent), std::move(done));
   call->Start();
-  if (options.waiter != nullptr) {
+  if (options.waiter != nullptr && !options.detached) {
     options.waiter->OnAbandon([weak = std::weak_ptr<Call>(call)] {
       if (const auto alive = weak.lock()) alive->Cancel();
     });

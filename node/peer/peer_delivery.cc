@@ -280,8 +280,9 @@ void Peers::Impl::DeliverInfo(peer::v1::Info& info) {
     if (pid.ok()) {
       core::v1::Payload& payload = *info.mutable_payload();
       runtime_->SendLocal(
-          *pid, Info(Payload::FromBytes(std::move(*payload.mutable_value()),
-                                        payload.type())),
+          *pid,
+          Info(Payload::FromBytes(std::move(*payload.mutable_value()),
+                                  payload.type())),
           ServerRef::FromProto(info.target()).alias());
       return;
     }

@@ -18,9 +18,9 @@ class Aliases {
   void Add(uint64_t id, AliasKind kind) { kinds_[id] = kind; }
 
   enum class Received : uint8_t {
-    kOff,               // Drop the message (otp A1).
-    kOn,                // Take it.
-    kOnEndsMonitor,     // Take it, and remove the monitor `id`.
+    kOff,            // Drop the message (otp A1).
+    kOn,             // Take it.
+    kOnEndsMonitor,  // Take it, and remove the monitor `id`.
   };
   Received Receive(uint64_t id);
   // False: it is not active, or not of this process (otp A3).

@@ -39,8 +39,10 @@ struct CallOptions {
   absl::Duration timeout = absl::Seconds(5);
   // ASCII metadata for the handler; at most 8 KiB.
   std::vector<std::pair<std::string, std::string>> metadata;
+  // True: dropping the PendingCall lets the call run; its reply goes nowhere.
+  bool detached = false;
   // Who waits for the reply; for the generated clients. When it is abandoned,
-  // the call is cancelled.
+  // the call is cancelled, unless it is detached.
   std::shared_ptr<internal::ArrivalBase> waiter;
 };
 
@@ -99,9 +101,7 @@ class ArrivalBase {
   // The call of the waiting process that brings the value; 0: none.
   // Relaxed: set before the value can be waited for, on the same thread.
   uint64_t call() const { return call_.load(std::memory_order_relaxed); }
-  void set_call(uint64_t call) {
-    call_.store(call, std::memory_order_relaxed);
-  }
+  void set_call(uint64_t call) { call_.store(call, std::memory_order_relaxed); }
 
  protected:
   ~ArrivalBase() = default;

@@ -129,8 +129,8 @@ uint64_t Process::BeginWait(uint64_t call) {
       // What came before this process began to wait; rare, hence the scan.
       chained_queued_ = false;
       for (auto at = mailbox_.begin(); at != mailbox_.end();) {
-        const bool chained = at->kind == Envelope::Kind::kCall &&
-                             IsChained(*at->request);
+        const bool chained =
+            at->kind == Envelope::Kind::kCall && IsChained(*at->request);
         if (!chained) {
           ++at;
         } else if (WaitsForLocked(*at->request, call)) {

@@ -45,9 +45,8 @@ std::string LogPrefix(const Process& self) {
 }
 
 // What a message of this process carries on: who waits, how long, for whom.
-Request MakeRequest(Process& self, const ServerRef& to,
-                    absl::string_view path, Payload payload,
-                    const CallOptions& options) {
+Request MakeRequest(Process& self, const ServerRef& to, absl::string_view path,
+                    Payload payload, const CallOptions& options) {
   Request request(to, path, std::move(payload));
   request.caller = self.pid();
   request.meta.metadata = options.metadata;
@@ -206,7 +205,8 @@ void Context::StartCall(const ServerRef& to, absl::string_view path,
     options.waiter->set_call(call.meta.chain_calls.back());
   }
   process_->AddOutgoing(
-      runtime().StartCall(std::move(call), std::move(done), options.waiter));
+      runtime().StartCall(std::move(call), std::move(done),
+                          options.detached ? nullptr : options.waiter));
 }
 
 void Context::StartCast(const ServerRef& to, absl::string_view path,

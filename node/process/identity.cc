@@ -22,8 +22,9 @@ const std::string& NoName() {
 
 Error NotAlive(const Pid& pid) {
   return Error(absl::StatusCode::kNotFound, "NOPROC",
-               absl::StrCat(pid.ToString(), " is no living process of this "
-                                            "node"))
+               absl::StrCat(pid.ToString(),
+                            " is no living process of this "
+                            "node"))
       .NotExecuted();
 }
 
@@ -168,8 +169,8 @@ std::optional<ExitReason> Process::TakeBecoming() {
     case ServerName::Kind::kVia: {
       const ViaRegistry* const via = runtime_->FindVia(claimed.registry());
       if (via == nullptr || via->WhereIs(claimed.name()) != pid_) {
-        return ExitReason::Custom(absl::StrCat(
-            "process_not_registered_via(", claimed.registry(), ")"));
+        return ExitReason::Custom(absl::StrCat("process_not_registered_via(",
+                                               claimed.registry(), ")"));
       }
       break;
     }

@@ -89,9 +89,7 @@ class CallSlot {
   // `work` holds it weakly.
   void OnCancel(absl::AnyInvocable<void()> work) ABSL_LOCKS_EXCLUDED(mu_);
   // Acquire/release: as state_.
-  bool cancelled() const {
-    return cancelled_.load(std::memory_order_acquire);
-  }
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   bool done() const {
     return state_.load(std::memory_order_acquire) == State::kDone;
   }

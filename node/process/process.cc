@@ -276,11 +276,12 @@ absl::Status Process::CheckMethod(const Request& request, bool* is_cast,
   }
   if (service != own_service().service) {
     return Error(absl::StatusCode::kUnimplemented, "WRONG_SERVICE",
-                 absl::StrCat(
-                     "'", name().empty() ? pid_.ToString() : name(),
-                     "' has the service ",
-                     own_service().service.empty() ? "(none)" : own_service().service,
-                     ", not ", service.substr(0, 64)))
+                 absl::StrCat("'", name().empty() ? pid_.ToString() : name(),
+                              "' has the service ",
+                              own_service().service.empty()
+                                  ? "(none)"
+                                  : own_service().service,
+                              ", not ", service.substr(0, 64)))
         .NotExecuted();
   }
   for (const MethodInfo& info : own_service().methods) {
@@ -531,10 +532,9 @@ ProcessInfo Process::Describe() const {
   for (const auto& [ref, watcher] : watchers_) {
     if (!watcher.pid.empty()) info.monitored_by.push_back(watcher.pid);
   }
-  info.handler =
-      waiting_ ? waiting_in_
-               : std::string(StageName(
-                     shown_stage_.load(std::memory_order_relaxed)));
+  info.handler = waiting_ ? waiting_in_
+                          : std::string(StageName(
+                                shown_stage_.load(std::memory_order_relaxed)));
   info.hibernated = hibernating_;
   if (life_ == Life::kSpawned || life_ == Life::kHeld ||
       life_ == Life::kStarting) {

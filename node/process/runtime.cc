@@ -183,9 +183,9 @@ void Runtime::Refuse(const Pid& pid, absl::Status error) {
 
 void Runtime::FillAncestorsLocked(SpawnOptions* spawn) const {
   constexpr size_t kAncestorsMax = 32;
-  const Pid& starter =
-      !spawn->starter.empty() ? spawn->starter
-      : !spawn->link_to.empty() ? spawn->link_to : spawn->parent;
+  const Pid& starter = !spawn->starter.empty()   ? spawn->starter
+                       : !spawn->link_to.empty() ? spawn->link_to
+                                                 : spawn->parent;
   if (starter.empty() || !spawn->ancestors.empty()) return;
   spawn->ancestors.push_back(starter);
   if (!IsLocal(starter)) return;

@@ -111,11 +111,11 @@ struct ProcessInfo {
   uint64_t dropped = 0;
   bool trap_exit = false;
   bool hibernated = false;
-  Pid parent;                    // Empty: none.
-  std::vector<Pid> ancestors;    // Its starter first.
+  Pid parent;                  // Empty: none.
+  std::vector<Pid> ancestors;  // Its starter first.
   std::vector<Pid> links;
   std::vector<Pid> monitored_by;
-  size_t monitors = 0;           // That it has made.
+  size_t monitors = 0;  // That it has made.
   size_t aliases = 0;
 };
 
@@ -128,10 +128,10 @@ struct RuntimeTables {
   size_t monitors = 0;  // That processes of this node have made.
   size_t watched = 0;   // That processes of this node are the target of.
   size_t node_watchers = 0;
-  size_t timers = 0;    // Of SendAfter.
-  size_t sleeps = 0;    // Of Context::Sleep.
+  size_t timers = 0;  // Of SendAfter.
+  size_t sleeps = 0;  // Of Context::Sleep.
   size_t aliases = 0;
-  size_t calls = 0;     // Begun on this node and without an answer.
+  size_t calls = 0;  // Begun on this node and without an answer.
 };
 
 // Owns every process of this node. LIFETIME: destroyed after its scheduler has
