@@ -92,6 +92,7 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
   std::shared_ptr<Process> process;
   std::shared_ptr<Process> parent;
   Pid monitor_by;
+  Pid far_starter;
   std::shared_ptr<MonitorRef> monitor;
   Pid holder;
   {
@@ -109,6 +110,7 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
       FillAncestorsLocked(&spawn);
       const Pid link_to = spawn.link_to;
       monitor_by = spawn.monitor_by;
+      if (link_to.node != options_.node) far_starter = link_to;
       monitor = spawn.monitor;
       process = std::make_shared<Process>(this, pid, std::move(body),
                                           std::move(options), std::move(spawn),
@@ -148,6 +150,8 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
     process->AddLink(holder);
     process->SignalExit(holder, ExitReason::Noproc(), true);
   }
+  // Its end, or that of its node, reaches the child like any link's.
+  if (!far_starter.empty()) Link(pid, far_starter).IgnoreError();
   if (!monitor_by.empty()) {
     *monitor = Monitor(monitor_by, pid);
     if (auto watcher = Find(monitor_by)) watcher->OwnMonitor(monitor->id);
