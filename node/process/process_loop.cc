@@ -95,8 +95,10 @@ Process::Work Process::NextWork(bool fence_open) {
   if (life_ == Life::kSpawned || life_ == Life::kDead) return leave();
   if (doomed_.has_value()) return Work::kDie;
   if (waiting_) {
+    // Terminate belongs to nobody's call.
     if (std::exchange(cancelled_message_, ~uint64_t{0}) ==
-        handled_.load(std::memory_order_relaxed)) {
+            handled_.load(std::memory_order_relaxed) &&
+        stage_ == Stage::kCall) {
       return Work::kCancel;
     }
     if (!woken_) return leave();
