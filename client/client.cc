@@ -639,8 +639,14 @@ void Client::StartCall(const ServerRef& to, absl::string_view path,
       inner(DecodeCall(std::move(result)));
     };
   }
-  std::make_shared<Call>(core_.get(), *std::move(sent), std::move(done))
-      ->Start();
+  auto call =
+      std::make_shared<Call>(core_.get(), *std::move(sent), std::move(done));
+  call->Start();
+  if (options.waiter != nullptr && !options.detached) {
+    options.waiter->OnAbandon([weak = std::weak_ptr<Call>(call)] {
+      if (const auto alive = weak.lock()) alive->Cancel();
+    });
+  }
 }
 
 void Client::StartCast(const ServerRef& to, absl::string_view path,

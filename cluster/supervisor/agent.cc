@@ -83,6 +83,7 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
   SpawnOptions spawn;
   spawn.global_name = entry.spec.name();
   spawn.type = entry.spec.type();
+  spawn.mailbox = type->second.mailbox;
   spawn.parent = agent;
   spawn.hold = true;
   auto pid = std::make_shared<Pid>();

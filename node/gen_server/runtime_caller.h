@@ -26,7 +26,8 @@ class RuntimeCaller final : public Caller {
       return;
     }
     runtime_->StartCall(Make(to, path, std::move(request), options),
-                        std::move(done));
+                        std::move(done),
+                        options.detached ? nullptr : options.waiter);
   }
   void StartCast(const ServerRef& to, absl::string_view path, Payload request,
                  const CallOptions& options,

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "google/protobuf/descriptor.h"
 #include "node/gen_server/gen_server.h"
+#include "node/process/mailbox.h"
 
 namespace muster {
 
@@ -54,6 +55,8 @@ struct ServerTypeInfo {
   const google::protobuf::Descriptor* options = nullptr;
   std::function<std::unique_ptr<GenServer>()> factory;
   ChildDefaults defaults;
+  // How much may wait for one of its processes, and what then happens.
+  MailboxOptions mailbox;
 };
 
 // Several types may share one service. The factory brings dependencies.

@@ -26,6 +26,10 @@ struct StartOptions {
   // Init is given up, and the process killed, after this long. Registering the
   // name counts in.
   absl::Duration timeout = absl::InfiniteDuration();
+  // What people call it, in logs and crash reports; empty: nothing.
+  std::string label;
+  // How much may wait for it, and what then happens.
+  MailboxOptions mailbox;
 };
 
 // What StartMonitor gives: the process, and what its Down will carry.

@@ -182,6 +182,9 @@ absl::StatusOr<core::v1::CallMeta> EncodeMeta(const Meta& meta, BootTime now) {
         ToProtoDuration(std::max(meta.deadline - now, absl::ZeroDuration()));
   }
   for (const Pid& pid : meta.chain) *proto.add_chain() = pid.ToProto();
+  if (meta.chain_calls.size() == meta.chain.size()) {
+    for (const uint64_t call : meta.chain_calls) proto.add_chain_calls(call);
+  }
   proto.set_identity(ToValidUtf8(meta.identity));
   proto.set_traceparent(ToValidUtf8(meta.traceparent));
   proto.set_tracestate(ToValidUtf8(meta.tracestate));
@@ -221,6 +224,10 @@ absl::StatusOr<Meta> DecodeMeta(const core::v1::CallMeta& proto, BootTime now) {
   }
   for (const core::v1::Pid& pid : proto.chain()) {
     meta.chain.push_back(Pid::FromProto(pid));
+  }
+  if (proto.chain_calls_size() == proto.chain_size()) {
+    meta.chain_calls.assign(proto.chain_calls().begin(),
+                            proto.chain_calls().end());
   }
   meta.identity = proto.identity();
   meta.traceparent = proto.traceparent();

@@ -33,6 +33,13 @@ bool IsFenced(const absl::Status& status) {
          OutcomeOf(status) == Outcome::kNotExecuted;
 }
 
+// Cancels `attempt` with the call that it is for.
+void CancelWith(CallSlot& call, const std::shared_ptr<CallSlot>& attempt) {
+  call.OnCancel([weak = std::weak_ptr<CallSlot>(attempt)] {
+    if (const auto alive = weak.lock()) alive->Cancel();
+  });
+}
+
 Error Expired(const ServerRef& target) {
   return Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
                absl::StrCat("the deadline passed while looking for '",
@@ -269,6 +276,7 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
       slot = std::make_shared<CallSlot>([call](CallResult result) {
         call->slot->Complete(std::move(result));
       });
+      CancelWith(*call->slot, slot);
     }
     runtime_->CallLocal(*pid, std::move(request), std::move(slot));
     return;
@@ -286,6 +294,7 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
             call->request.target.name(), tried,
             [core, call](const Found& newer) { core->Forward(call, newer); });
       });
+  CancelWith(*call->slot, attempt);
   peers_->SendCall(found->pid.node, found->pid, request, std::move(attempt),
                    call->slot);
 }
@@ -363,7 +372,7 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
     case ServerRef::Kind::kPid:
     case ServerRef::Kind::kAlias:
       if (target.pid().node == runtime_->node()) {
-        runtime_->SendLocal(target.pid(), std::move(info));
+        runtime_->SendLocal(target.pid(), std::move(info), target.alias());
       } else {
         peers_->SendInfo(target.pid().node, target, info, meta);
       }

@@ -160,6 +160,9 @@ bool Peers::Impl::Deliver(const ConnPtr& conn, Frame& frame, Waiting waiting,
     case Frame::kDemonitor:
       DeliverDemonitor(conn, frame.demonitor().ref());
       return true;
+    case Frame::kCancel:
+      DeliverCancel(conn, frame.cancel().call_id());
+      return true;
     case Frame::kHeartbeat:
       return true;
     default:
@@ -195,8 +198,16 @@ void Peers::Impl::DeliverCall(const ConnPtr& conn, peer::v1::Call& call) {
         if (impl == nullptr) return;
         const TimerId timer = deadline->timer.exchange(kTimerDone);
         if (timer != 0) impl->runtime_->scheduler().Cancel(timer);
+        if (const ConnPtr asked = weak_conn.lock()) {
+          MutexLock lock(&impl->mu_);
+          asked->served.erase(call_id);
+        }
         impl->SendReply(weak_conn, call_id, std::move(result));
       });
+  {
+    MutexLock lock(&mu_);
+    conn->served[call_id] = slot;
+  }
   if (!request->meta.deadline.is_infinite()) {
     const TimerId timer = runtime_->scheduler().At(
         request->meta.deadline, [expired = std::weak_ptr<CallSlot>(slot),
@@ -212,6 +223,17 @@ void Peers::Impl::DeliverCall(const ConnPtr& conn, peer::v1::Call& call) {
     }
   }
   runtime_->CallLocal(*pid, *std::move(request), std::move(slot));
+}
+
+void Peers::Impl::DeliverCancel(const ConnPtr& conn, uint64_t call_id) {
+  std::shared_ptr<CallSlot> slot;
+  {
+    MutexLock lock(&mu_);
+    const auto found = conn->served.find(call_id);
+    if (found != conn->served.end()) slot = found->second.lock();
+  }
+  // Null: it was answered meanwhile.
+  if (slot != nullptr) slot->Cancel();
 }
 
 void Peers::Impl::SendReply(const std::weak_ptr<Conn>& conn, uint64_t call_id,
@@ -258,8 +280,10 @@ void Peers::Impl::DeliverInfo(peer::v1::Info& info) {
     if (pid.ok()) {
       core::v1::Payload& payload = *info.mutable_payload();
       runtime_->SendLocal(
-          *pid, Info(Payload::FromBytes(std::move(*payload.mutable_value()),
-                                        payload.type())));
+          *pid,
+          Info(Payload::FromBytes(std::move(*payload.mutable_value()),
+                                  payload.type())),
+          ServerRef::FromProto(info.target()).alias());
       return;
     }
   }

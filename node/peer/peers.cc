@@ -201,9 +201,27 @@ void Peers::Impl::SendCall(absl::string_view node, const Pid& resolved,
   Item item(Frame::kCall, SerializeFrame(*frame));
   item.expires = request.meta.deadline;
   item.id = id;
-  item.slot = std::move(slot);
+  item.slot = slot;
   item.outer = std::move(outer);
   Submit(node, std::move(item));
+  slot->OnCancel([weak = weak_from_this(), node = std::string(node), id] {
+    if (const auto impl = weak.lock()) impl->SendCancel(node, id);
+  });
+}
+
+void Peers::Impl::SendCancel(const std::string& node, uint64_t call_id) {
+  Frame frame;
+  frame.mutable_cancel()->set_call_id(call_id);
+  Item item(Frame::kCancel, SerializeFrame(frame));
+  Later later;
+  MutexLock lock(&mu_);
+  Peer& peer = PeerOf(node);
+  // Not there: it was not written, and never will be, or it was answered.
+  if (peer.calls.erase(call_id) == 0) return;
+  if (peer.conn == nullptr || peer.conn->stage != Stage::kOpen) return;
+  peer.queue_bytes += item.bytes.size();
+  peer.queue.push_front(std::move(item));
+  WriteLocked(peer, &later);
 }
 
 void Peers::Impl::SendCast(absl::string_view node, const Pid& resolved,

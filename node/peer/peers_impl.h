@@ -232,6 +232,8 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     // Monitor ref -> what it watches here and the observer's id, 0 while it
     // is being set up.
     absl::btree_map<uint64_t, std::pair<Pid, uint64_t>> monitors;
+    // Calls of the peer's that have no answer yet, by their id.
+    absl::flat_hash_map<uint64_t, std::weak_ptr<CallSlot>> served;
   };
 
   using ConnPtr = std::shared_ptr<Conn>;
@@ -340,6 +342,11 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   bool Deliver(const ConnPtr& conn, Frame& frame, Waiting waiting,
                std::string* why) ABSL_LOCKS_EXCLUDED(mu_);
   void DeliverCall(const ConnPtr& conn, peer::v1::Call& call);
+  // A call has been written and its caller has gone.
+  void SendCancel(const std::string& node, uint64_t call_id)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void DeliverCancel(const ConnPtr& conn, uint64_t call_id)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void DeliverCast(const ConnPtr& conn, peer::v1::Cast& cast);
   void DeliverInfo(peer::v1::Info& info);
   void DeliverReply(peer::v1::Reply& reply, const Waiting& waiting);

@@ -5,7 +5,9 @@
 #ifndef MUSTER_NODE_PROCESS_CALLER_H_
 #define MUSTER_NODE_PROCESS_CALLER_H_
 
+#include <atomic>
 #include <coroutine>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <string>
@@ -25,6 +27,10 @@
 
 namespace muster {
 
+namespace internal {
+class ArrivalBase;
+}  // namespace internal
+
 struct CallOptions {
   // The call fails with DEADLINE_EXCEEDED after this long. Default 5 s, as in
   // OTP; infinite is allowed between processes. A call made while handling
@@ -36,6 +42,11 @@ struct CallOptions {
   absl::Duration timeout = absl::Seconds(5);
   // ASCII metadata for the handler; at most 8 KiB.
   std::vector<std::pair<std::string, std::string>> metadata;
+  // True: dropping the PendingCall lets the call run; its reply goes nowhere.
+  bool detached = false;
+  // Who waits for the reply; for the generated clients. When it is abandoned,
+  // the call is cancelled, unless it is detached.
+  std::shared_ptr<internal::ArrivalBase> waiter;
 };
 
 // How a call ended.
@@ -57,17 +68,60 @@ namespace internal {
 absl::Status CheckTimeout(absl::Duration timeout);
 
 // Suspends the handler's coroutine until woken; see process.h. Returns a
-// function that wakes it, from any thread, once.
-absl::AnyInvocable<void()> SuspendCurrentProcess();
+// function that wakes it, from any thread, once. `call`: it waits for this
+// call of its process; 0: for something else.
+absl::AnyInvocable<void()> SuspendCurrentProcess(uint64_t call);
 
 // Blocks the calling thread until `done` has been called. False, at once, on a
 // thread that must not block.
 bool BlockUntil(
     absl::AnyInvocable<void(absl::AnyInvocable<void()> done)> start);
 
+// What a value on its way has whatever its type. THREADS: any.
+class ArrivalBase {
+ public:
+  // Whoever waited has gone. Nothing happens if the value is there.
+  void Abandon() ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::AnyInvocable<void()> work;
+    {
+      MutexLock lock(&mu_);
+      if (set_ || abandoned_) return;
+      abandoned_ = true;
+      work = std::move(on_abandon_);
+      on_abandon_ = nullptr;
+    }
+    if (work) work();
+  }
+  // Runs `work` once when it is abandoned before the value is there, at once
+  // if it has been; replaces an earlier one.
+  void OnAbandon(absl::AnyInvocable<void()> work) ABSL_LOCKS_EXCLUDED(mu_) {
+    {
+      MutexLock lock(&mu_);
+      if (!abandoned_) {
+        if (!set_) std::swap(on_abandon_, work);
+        return;
+      }
+    }
+    work();
+  }
+  // The call of the waiting process that brings the value; 0: none.
+  // Relaxed: set before the value can be waited for, on the same thread.
+  uint64_t call() const { return call_.load(std::memory_order_relaxed); }
+  void set_call(uint64_t call) { call_.store(call, std::memory_order_relaxed); }
+
+ protected:
+  ~ArrivalBase() = default;
+
+  Mutex mu_;
+  bool set_ ABSL_GUARDED_BY(mu_) = false;
+  bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
+  absl::AnyInvocable<void()> on_abandon_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint64_t> call_{0};
+};
+
 // A value that arrives once and is taken once.
 template <typename T>
-class Arrival {
+class Arrival final : public ArrivalBase {
  public:
   // The first wins; true if it was this one.
   bool Set(T value) ABSL_LOCKS_EXCLUDED(mu_) {
@@ -103,6 +157,7 @@ class Arrival {
   bool SetOnce(std::unique_ptr<T> value, std::exception_ptr thrown)
       ABSL_LOCKS_EXCLUDED(mu_) {
     absl::AnyInvocable<void()> wake;
+    absl::AnyInvocable<void()> unused;
     {
       MutexLock lock(&mu_);
       if (set_) return false;
@@ -110,13 +165,13 @@ class Arrival {
       value_ = std::move(value);
       thrown_ = std::move(thrown);
       wake = std::move(wake_);
+      unused = std::move(on_abandon_);
+      on_abandon_ = nullptr;
     }
     if (wake) wake();
     return true;
   }
 
-  Mutex mu_;
-  bool set_ ABSL_GUARDED_BY(mu_) = false;
   std::unique_ptr<T> value_ ABSL_GUARDED_BY(mu_);
   std::exception_ptr thrown_ ABSL_GUARDED_BY(mu_);
   absl::AnyInvocable<void()> wake_ ABSL_GUARDED_BY(mu_);
@@ -124,7 +179,9 @@ class Arrival {
 
 }  // namespace internal
 
-// Something that a handler can `co_await` and a thread can Wait() for.
+// Something that a handler can `co_await` and a thread can Wait() for. Dropping
+// it before the value is there abandons what would bring it: a call is
+// cancelled, a sleep ends.
 template <typename T>
 class Pending {
  public:
@@ -132,15 +189,17 @@ class Pending {
       : arrival_(std::move(arrival)) {}
   Pending(Pending&& other) noexcept : arrival_(std::move(other.arrival_)) {}
   Pending& operator=(Pending&& other) noexcept {
-    arrival_ = std::move(other.arrival_);
+    std::swap(arrival_, other.arrival_);
     return *this;
   }
-  ~Pending() {}
+  ~Pending() {
+    if (arrival_ != nullptr) arrival_->Abandon();
+  }
 
   // In a handler: T value = co_await pending;
   bool await_ready() const { return arrival_->ready(); }
   void await_suspend(std::coroutine_handle<>) {
-    arrival_->OnReady(internal::SuspendCurrentProcess());
+    arrival_->OnReady(internal::SuspendCurrentProcess(arrival_->call()));
   }
   T await_resume() { return arrival_->Take(); }
 
@@ -165,6 +224,9 @@ class Pending {
         [raw, done = std::move(done)]() mutable { done(raw->Take()); });
   }
 
+  // Lets it go on without anybody who waits.
+  void Detach() && { arrival_.reset(); }
+
  private:
   static T Misused() {
     return T(Error(absl::StatusCode::kFailedPrecondition, "WOULD_BLOCK",
@@ -177,8 +239,9 @@ class Pending {
   std::shared_ptr<internal::Arrival<T>> arrival_;
 };
 
-// A call under way. Dropping it abandons the call: it may still run, its reply
-// goes nowhere.
+// A call under way. Dropping it cancels the call: if it has not run yet, it
+// never does; if it runs, its handler can learn of it (Context::cancelled).
+// `std::move(call).Detach()` lets it run without a reply.
 //   absl::StatusOr<CounterValue> v = co_await counter.Increment(request);
 //   absl::StatusOr<CounterValue> v = counter.Increment(request).Wait();
 template <typename T>
@@ -211,8 +274,10 @@ PendingCall<Response> TypedCall(Caller& caller, const ServerRef& to,
                                 absl::string_view path, Request request,
                                 const CallOptions& options) {
   auto arrival = std::make_shared<Arrival<absl::StatusOr<Response>>>();
+  CallOptions waited = options;
+  waited.waiter = arrival;
   caller.StartCall(
-      to, path, Payload::Of(std::move(request)), options,
+      to, path, Payload::Of(std::move(request)), waited,
       [arrival](CallResult result) {
         if (!result.status.ok()) {
           arrival->Set(std::move(result.status));

@@ -6,6 +6,7 @@
 #include "node/base/check.h"
 #include "node/process/process.h"
 #include "node/process/runtime.h"
+#include "node/types/names.h"
 
 namespace muster {
 namespace {
@@ -35,10 +36,17 @@ Error CallingSelf(const ServerRef& to) {
       .NotExecuted();
 }
 
+std::string LogPrefix(const Process& self) {
+  const std::string label = self.label();
+  const std::string who =
+      self.name().empty() ? self.pid().ToString() : self.name();
+  return label.empty() ? absl::StrCat(who, ": ")
+                       : absl::StrCat(who, " (", LogSafe(label), "): ");
+}
+
 // What a message of this process carries on: who waits, how long, for whom.
-Request MakeRequest(const Process& self, const ServerRef& to,
-                    absl::string_view path, Payload payload,
-                    const CallOptions& options) {
+Request MakeRequest(Process& self, const ServerRef& to, absl::string_view path,
+                    Payload payload, const CallOptions& options) {
   Request request(to, path, std::move(payload));
   request.caller = self.pid();
   request.meta.metadata = options.metadata;
@@ -51,15 +59,21 @@ Request MakeRequest(const Process& self, const ServerRef& to,
       request.meta.deadline =
           std::min(request.meta.deadline, current->meta.deadline);
       request.meta.chain = current->meta.chain;
+      request.meta.chain_calls = current->meta.chain_calls;
     }
     request.meta.identity = current->meta.identity;
     request.meta.traceparent = current->meta.traceparent;
     request.meta.tracestate = current->meta.tracestate;
   }
-  if (request.meta.chain.size() == kChainMax) {
-    request.meta.chain.erase(request.meta.chain.begin());
+  Meta& meta = request.meta;
+  // Known for all of the chain or for none of it.
+  meta.chain_calls.resize(meta.chain.size());
+  if (meta.chain.size() == kChainMax) {
+    meta.chain.erase(meta.chain.begin());
+    meta.chain_calls.erase(meta.chain_calls.begin());
   }
-  request.meta.chain.push_back(self.pid());
+  meta.chain.push_back(self.pid());
+  meta.chain_calls.push_back(self.NextCall());
   return request;
 }
 
@@ -85,11 +99,11 @@ bool IsSelf(const Process& self, const ServerRef& to) {
   return false;
 }
 
-absl::AnyInvocable<void()> SuspendCurrentProcess() {
+absl::AnyInvocable<void()> SuspendCurrentProcess(uint64_t call) {
   Process* const process = Process::Current();
   MUSTER_CHECK(process != nullptr,
                "only a process's own coroutines are resumed by the runtime");
-  const uint64_t token = process->BeginWait();
+  const uint64_t token = process->BeginWait(call);
   std::weak_ptr<Process> weak = process->shared_from_this();
   return [weak, token] {
     if (auto alive = weak.lock()) alive->Wake(token);
@@ -140,16 +154,13 @@ absl::Time Context::WallTime() const { return runtime().clock().Wall(); }
 RandomSource& Context::random() const { return runtime().random(); }
 
 void Context::LogInfo(absl::string_view text) const {
-  runtime().log().Info(
-      absl::StrCat(name().empty() ? pid().ToString() : name(), ": ", text));
+  runtime().log().Info(absl::StrCat(LogPrefix(*process_), text));
 }
 void Context::LogWarning(absl::string_view text) const {
-  runtime().log().Warning(
-      absl::StrCat(name().empty() ? pid().ToString() : name(), ": ", text));
+  runtime().log().Warning(absl::StrCat(LogPrefix(*process_), text));
 }
 void Context::LogError(absl::string_view text) const {
-  runtime().log().Error(
-      absl::StrCat(name().empty() ? pid().ToString() : name(), ": ", text));
+  runtime().log().Error(absl::StrCat(LogPrefix(*process_), text));
 }
 
 From Context::from() const {
@@ -195,9 +206,13 @@ void Context::StartCall(const ServerRef& to, absl::string_view path,
     done(CallResult(CallingSelf(to).status()));
     return;
   }
-  runtime().StartCall(
-      MakeRequest(*process_, to, path, std::move(request), options),
-      std::move(done));
+  Request call = MakeRequest(*process_, to, path, std::move(request), options);
+  if (options.waiter != nullptr) {
+    options.waiter->set_call(call.meta.chain_calls.back());
+  }
+  process_->AddOutgoing(
+      runtime().StartCall(std::move(call), std::move(done),
+                          options.detached ? nullptr : options.waiter));
 }
 
 void Context::StartCast(const ServerRef& to, absl::string_view path,
@@ -214,6 +229,7 @@ void Context::StartCast(const ServerRef& to, absl::string_view path,
   Request cast = MakeRequest(*process_, to, path, std::move(request), options);
   cast.meta.deadline = BootTime::Infinite();
   cast.meta.chain.clear();
+  cast.meta.chain_calls.clear();
   done(runtime().CastAndForget(std::move(cast)));
 }
 
@@ -276,7 +292,18 @@ void Context::ReadTimerAsync(TimerRef timer) {
 void Context::TrapExit(bool on) { process_->set_trap_exit(on); }
 Pending<Elapsed> Context::Sleep(absl::Duration d) {
   auto arrival = std::make_shared<internal::Arrival<Elapsed>>();
-  runtime().scheduler().At(Now() + d, [arrival] { arrival->Set(Elapsed()); });
+  // Whoever is first, the timer or the end of the wait, counts it out.
+  Runtime* const owner = &runtime();
+  owner->sleeps_.fetch_add(1, std::memory_order_relaxed);
+  const TimerId timer = owner->scheduler().At(Now() + d, [arrival, owner] {
+    if (arrival->Set(Elapsed())) {
+      owner->sleeps_.fetch_sub(1, std::memory_order_relaxed);
+    }
+  });
+  arrival->OnAbandon([owner, timer] {
+    owner->scheduler().Cancel(timer);
+    owner->sleeps_.fetch_sub(1, std::memory_order_relaxed);
+  });
   return Pending<Elapsed>(std::move(arrival));
 }
 

@@ -23,11 +23,13 @@
 #include "node/types/exit_reason.h"
 #include "node/types/info.h"
 #include "node/types/pid.h"
+#include "node/types/server_name.h"
 #include "node/types/server_ref.h"
 
 namespace muster {
 
 class Process;
+class ProcessBody;
 class Runtime;
 class CallSlot;
 
@@ -78,6 +80,9 @@ class Context final : public Caller {
   const Pid& pid() const;
   // Its registered name: cluster-wide if it has one, else local; may be empty.
   const std::string& name() const;
+  // What people call it, in logs and crash reports; empty: nothing.
+  void SetLabel(absl::string_view label);
+  std::string label() const;
   const std::string& node() const;
   // Of a task: the process that asked for it, then the one that asked for
   // that one, and so on, at most 16; some may have ended. Empty for others.
@@ -104,6 +109,14 @@ class Context final : public Caller {
   std::string metadata(absl::string_view key) const;
   // The calling process; empty for clients outside.
   Pid caller() const;
+  // The caller gave the current call up: it dropped its PendingCall, ended, or
+  // its gRPC client cancelled. A deadline that passes is no such thing (otp
+  // C10). The calls that this handler waits for are cancelled with it.
+  bool cancelled() const;
+  // Runs `work` once when that happens, in this process, while its handler
+  // waits; at once if it has happened. For the current call only, and only the
+  // last one given. May be called in calls only.
+  void OnCancel(absl::AnyInvocable<void()> work);
 
   // -- Talking to others ---------------------------------------------------
   // Usually through a generated client: CounterClient(self, "counter_a").
@@ -176,6 +189,36 @@ class Context final : public Caller {
   bool Demonitor(MonitorRef ref, DemonitorOptions options = DemonitorOptions());
   // Sends an exit signal; `kill` cannot be trapped.
   void SendExit(const Pid& to, const ExitReason& reason);
+
+  // -- Local names (otp N1) ------------------------------------------------
+  // Gives this process a name on this node, gone when it ends.
+  // ALREADY_EXISTS ALREADY_STARTED (detail pid: the holder), INVALID_ARGUMENT
+  // BAD_NAME, FAILED_PRECONDITION HAS_NAME: it has one already.
+  absl::Status RegisterLocal(absl::string_view name);
+  // Takes a name from whichever process of this node has it. NOT_FOUND NOPROC.
+  absl::Status UnregisterLocal(absl::string_view name);
+  // Empty pid: nobody has it.
+  Pid WhereIsLocal(absl::string_view name) const;
+
+  // -- Aliases (otp 1.6) ---------------------------------------------------
+  // A new address of this process that it can switch off; what comes through
+  // it afterwards is dropped. kExplicit or kReply; the other kinds come with a
+  // monitor (MonitorOptions::alias).
+  ServerRef Alias(AliasKind kind = AliasKind::kExplicit);
+  // That of a monitor made with MonitorOptions::alias.
+  ServerRef AliasOf(MonitorRef monitor) const;
+  // True: it was on, and this process's. A monitor stays (otp A3).
+  bool Unalias(const ServerRef& alias);
+
+  // -- Being somebody else (otp H12) ---------------------------------------
+  // Once the current callback has returned, this process goes on as `server`:
+  // its object and service are replaced, and neither Init nor the old one's
+  // Terminate runs. Pid, mailbox, links, monitors, timers and names stay. If
+  // `claimed` is not this process's by then, it exits with
+  // process_not_registered, process_not_registered_globally or
+  // process_not_registered_via(registry).
+  void Become(std::unique_ptr<ProcessBody> server,
+              ServerName claimed = ServerName());
 
   // -- Other nodes (otp 13) ------------------------------------------------
   // NodeUp and NodeDown infos come from now on; twice gives two copies, and

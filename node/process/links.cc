@@ -84,10 +84,20 @@ MonitorRef Context::Monitor(const ServerRef& target, MonitorOptions options) {
     return MonitorRef();
   }
   if (internal::IsSelf(*process_, target)) {
-    return runtime().UnusedRef(pid());  // Accepted, never fires (otp M6).
+    const MonitorRef ref = runtime().UnusedRef(pid());
+    if (options.alias.has_value()) {
+      process_->AddAlias(ref.id, *options.alias);
+    }
+    return ref;  // Accepted, never fires (otp M6).
   }
+  const std::optional<AliasKind> alias = options.alias;
   const MonitorRef ref = runtime().Monitor(pid(), target, std::move(options));
   process_->OwnMonitor(ref.id);
+  if (alias.has_value()) {
+    process_->AddAlias(ref.id, *alias);
+    // It may have fired before there was an alias to end.
+    if (!runtime().HasMonitor(ref.id)) process_->EndMonitorAlias(ref.id);
+  }
   return ref;
 }
 
@@ -97,6 +107,7 @@ bool Context::Demonitor(MonitorRef ref, DemonitorOptions options) {
     return false;
   }
   const bool active = runtime().Demonitor(pid(), ref);
+  process_->EndMonitorAlias(ref.id);
   bool flushed = false;
   if (active || options.flush) {
     // Not active: its Down is queued, on its way from another worker, or
@@ -201,6 +212,7 @@ void Process::CountTies(RuntimeTables* tables) const {
   MutexLock lock(&mu_);
   tables->links += links_.size();
   tables->watched += watchers_.size();
+  tables->aliases += aliases_.size();
 }
 
 // -- Exits --------------------------------------------------------------------
@@ -547,10 +559,14 @@ RuntimeTables Runtime::Tables() const {
     tables.names = local_names_.size() + global_names_.size();
     tables.monitors = monitors_.size();
     tables.node_watchers = node_watchers_.size();
+    tables.timers = timers_.size();
     for (const auto& [number, process] : processes_) {
       processes.push_back(process);
     }
   }
+  // Relaxed: a count.
+  tables.calls = calls_.load(std::memory_order_relaxed);
+  tables.sleeps = sleeps_.load(std::memory_order_relaxed);
   for (const auto& process : processes) process->CountTies(&tables);
   return tables;
 }

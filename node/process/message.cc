@@ -43,6 +43,32 @@ absl::Status internal::CheckTimeout(absl::Duration timeout) {
       .NotExecuted();
 }
 
+bool CallSlot::Cancel() {
+  absl::AnyInvocable<void()> tell;
+  {
+    MutexLock lock(&mu_);
+    if (done() || cancelled()) return false;
+    cancelled_.store(true, std::memory_order_release);
+    tell = std::move(on_cancel_);
+    on_cancel_ = nullptr;
+  }
+  const bool failed = Fail(Error(absl::StatusCode::kCancelled, "CANCELLED",
+                                 "the caller gave the call up"));
+  if (tell) tell();
+  return failed;
+}
+
+void CallSlot::OnCancel(absl::AnyInvocable<void()> work) {
+  {
+    MutexLock lock(&mu_);
+    if (!cancelled()) {
+      std::swap(on_cancel_, work);
+      return;
+    }
+  }
+  work();
+}
+
 bool SplitMethodPath(absl::string_view path, absl::string_view* service,
                      absl::string_view* method) {
   if (!path.empty() && path.front() == '/') path.remove_prefix(1);

@@ -9,10 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "node/base/clock.h"
+#include "node/base/mutex.h"
 #include "node/process/caller.h"
 #include "node/types/payload.h"
 #include "node/types/pid.h"
@@ -27,6 +29,9 @@ struct Meta {
   BootTime deadline = BootTime::Infinite();
   // Processes that wait for this call, outermost first; at most 16.
   std::vector<Pid> chain;
+  // Which of its own calls each of them waits for; as long as `chain`, or
+  // empty if the sender does not say.
+  std::vector<uint64_t> chain_calls;
   std::string identity;
   std::string traceparent;
   std::string tracestate;
@@ -59,6 +64,8 @@ struct Request {
 //   (1) the handler is about to run, or the request left this node
 //   (2) a reply, an exit, a lost stream or a deadline: outcome not excluded
 //   (3) refused, dropped or expired before dispatch: NOT_EXECUTED
+// Cancel is (2) or (3), and besides tells whoever has the call. A deadline does
+// not: what has begun goes on (otp C10).
 //
 // THREADS: any thread may call any method.
 class CallSlot {
@@ -75,6 +82,14 @@ class CallSlot {
   // Completes with `error` and outcome NOT_EXECUTED if it was not dispatched,
   // UNKNOWN if it was.
   bool Fail(Error error);
+  // The caller has gone: fails the call with CANCELLED. False: it was done.
+  bool Cancel() ABSL_LOCKS_EXCLUDED(mu_);
+  // Runs `work` once if the call is cancelled from now on, at once if it has
+  // been; replaces an earlier one. For whoever runs the call or hands it on;
+  // `work` holds it weakly.
+  void OnCancel(absl::AnyInvocable<void()> work) ABSL_LOCKS_EXCLUDED(mu_);
+  // Acquire/release: as state_.
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   bool done() const {
     return state_.load(std::memory_order_acquire) == State::kDone;
   }
@@ -85,6 +100,9 @@ class CallSlot {
   // Acquire/release: who wins the step to kDone owns done_.
   std::atomic<State> state_{State::kQueued};
   absl::AnyInvocable<void(CallResult)> done_;
+  std::atomic<bool> cancelled_{false};
+  Mutex mu_;
+  absl::AnyInvocable<void()> on_cancel_ ABSL_GUARDED_BY(mu_);
 };
 
 // Splits "/pkg.Service/Method"; false if it is not of that form.

@@ -71,14 +71,18 @@ Process::Process(Runtime* runtime, Pid pid, std::unique_ptr<ProcessBody> body,
     : runtime_(runtime),
       pid_(std::move(pid)),
       spawn_(std::move(spawn)),
-      service_(&body->service_info()),
       started_at_(runtime->clock().Boot()),
+      room_(spawn_.mailbox, runtime->options().mailbox_messages_max,
+            runtime->options().mailbox_bytes_max),
+      service_(&body->service_info()),
+      local_name_(&spawn_.local_name),
       body_(std::move(body)),
       options_(std::move(options)),
       started_(std::move(started)),
       context_(this),
       life_(Life::kSpawned),
       trap_exit_(spawn_.trap_exit),
+      label_(spawn_.label),
       global_epoch_(spawn_.global_epoch) {
   static const std::string kNone;
   global_name_.store(spawn_.hold ? &kNone : &spawn_.global_name,
@@ -206,13 +210,41 @@ void Process::StartExpired() {
 }
 
 bool Process::HasRoomLocked(size_t bytes) const {
-  const RuntimeOptions& limits = runtime_->options();
-  return mailbox_.size() < limits.mailbox_messages_max &&
-         mailbox_bytes_ + bytes <= limits.mailbox_bytes_max;
+  return room_.Has(mailbox_.size() - reserved_queued_, mailbox_bytes_, bytes);
+}
+
+Process::Room Process::MakeRoomLocked(size_t bytes) {
+  if (HasRoomLocked(bytes)) return Room::kYes;
+  if (spawn_.mailbox.overflow == Overflow::kRefuse) return Room::kRefused;
+  if (spawn_.mailbox.overflow == Overflow::kDropOldest &&
+      room_.CanEverHave(bytes)) {
+    for (auto at = mailbox_.begin(); at != mailbox_.end();) {
+      const bool droppable =
+          !at->reserved && (at->kind == Envelope::Kind::kCast ||
+                            at->kind == Envelope::Kind::kInfo);
+      if (!droppable) {
+        ++at;
+        continue;
+      }
+      mailbox_bytes_ -= at->bytes;
+      at = mailbox_.erase(at);
+      ++dropped_;
+      if (HasRoomLocked(bytes)) return Room::kYes;
+    }
+  }
+  return Room::kDropped;
+}
+
+void Process::WarnOfDrops(uint64_t dropped) {
+  if (dropped != 1) return;
+  runtime_->log().Warning(absl::StrCat(
+      pid_.ToString(), ": mailbox full, infos and casts are dropped"));
 }
 
 void Process::PushLocked(Envelope envelope) {
   mailbox_bytes_ += envelope.bytes;
+  if (envelope.kind == Envelope::Kind::kExit) envelope.reserved = true;
+  if (envelope.reserved) ++reserved_queued_;
   mailbox_.push_back(std::move(envelope));
 }
 
@@ -242,27 +274,28 @@ absl::Status Process::CheckMethod(const Request& request, bool* is_cast,
                               "/package.Service/Method"))
         .NotExecuted();
   }
-  if (service != service_->service) {
+  if (service != own_service().service) {
     return Error(absl::StatusCode::kUnimplemented, "WRONG_SERVICE",
-                 absl::StrCat(
-                     "'", name().empty() ? pid_.ToString() : name(),
-                     "' has the service ",
-                     service_->service.empty() ? "(none)" : service_->service,
-                     ", not ", service.substr(0, 64)))
+                 absl::StrCat("'", name().empty() ? pid_.ToString() : name(),
+                              "' has the service ",
+                              own_service().service.empty()
+                                  ? "(none)"
+                                  : own_service().service,
+                              ", not ", service.substr(0, 64)))
         .NotExecuted();
   }
-  for (const MethodInfo& info : service_->methods) {
+  for (const MethodInfo& info : own_service().methods) {
     if (info.name == *method) {
       *is_cast = info.cast;
       return absl::OkStatus();
     }
   }
   std::string known;
-  for (const MethodInfo& info : service_->methods) {
+  for (const MethodInfo& info : own_service().methods) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", info.name);
   }
   return Error(absl::StatusCode::kUnimplemented, "UNKNOWN_METHOD",
-               absl::StrCat(service_->service, " has no method '",
+               absl::StrCat(own_service().service, " has no method '",
                             method->substr(0, 64), "'; it has ", known))
       .NotExecuted();
 }
@@ -280,38 +313,39 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
     slot->Complete(CallResult(std::move(taken)));
     return;
   }
-  const auto& chain = request.meta.chain;
-  if (std::find(chain.begin(), chain.end(), pid_) != chain.end()) {
-    std::string path;
-    for (const Pid& pid : chain) absl::StrAppend(&path, pid.ToString(), " > ");
-    absl::StrAppend(&path, pid_.ToString());
-    slot->Complete(CallResult(
-        Error(absl::StatusCode::kFailedPrecondition, "CALL_CYCLE",
-              "the call would come back to a process that waits for it")
-            .With("path", path)
-            .NotExecuted()
-            .status()));
-    return;
-  }
+  const bool chained = IsChained(request);
+  const uint64_t alias = request.target.alias();
   Envelope envelope;
   envelope.kind = Envelope::Kind::kCall;
   envelope.bytes = request.payload.size_bytes() + kEnvelopeBytes;
   envelope.request = std::move(request);
   envelope.slot = slot;
   bool submit = false;
+  bool cycle = false;
+  uint64_t ends_monitor = 0;
   std::optional<Error> refused;
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kDead) {
       refused = Exited(*ended_);
+    } else if (chained && WaitsForLocked(*envelope.request, awaited_call_)) {
+      cycle = true;
     } else if (!HasRoomLocked(envelope.bytes)) {
       refused = MailboxFull();
+    } else if (!ReceiveLocked(alias, &ends_monitor)) {
+      refused = Error(absl::StatusCode::kNotFound, "NOPROC",
+                      absl::StrCat("that alias of ", pid_.ToString(),
+                                   " has been switched off"));
     } else {
+      if (chained) chained_queued_ = true;
       PushLocked(std::move(envelope));
       submit = ScheduleLocked();
     }
   }
-  if (refused.has_value()) {
+  EndMonitor(ends_monitor);
+  if (cycle) {
+    FailCycle(*envelope.request, *slot);
+  } else if (refused.has_value()) {
     slot->Fail(*std::move(refused));
   } else if (submit) {
     Submit();
@@ -330,43 +364,54 @@ absl::Status Process::PushCast(Request request) {
                  absl::StrCat(method, " is a call, not a cast: call it"))
         .NotExecuted();
   }
+  const uint64_t alias = request.target.alias();
   Envelope envelope;
   envelope.kind = Envelope::Kind::kCast;
   envelope.bytes = request.payload.size_bytes() + kEnvelopeBytes;
   envelope.request = std::move(request);
   bool submit = false;
+  uint64_t ends_monitor = 0;
+  uint64_t dropped = 0;
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kDead) return Exited(*ended_).NotExecuted();
-    if (!HasRoomLocked(envelope.bytes)) return MailboxFull().NotExecuted();
-    PushLocked(std::move(envelope));
-    submit = ScheduleLocked();
+    if (alias != 0 && !aliases_.IsOn(alias)) return absl::OkStatus();
+    const Room room = MakeRoomLocked(envelope.bytes);
+    if (room == Room::kRefused) return MailboxFull().NotExecuted();
+    if (room == Room::kDropped) {
+      dropped = ++dropped_;
+    } else if (ReceiveLocked(alias, &ends_monitor)) {
+      PushLocked(std::move(envelope));
+      submit = ScheduleLocked();
+    }
   }
+  WarnOfDrops(dropped);
+  EndMonitor(ends_monitor);
   if (submit) Submit();
   return absl::OkStatus();
 }
 
-void Process::PushInfo(Info info) {
+void Process::PushInfo(Info info, uint64_t alias) {
   Envelope envelope;
   envelope.kind = Envelope::Kind::kInfo;
   envelope.bytes = info.size_bytes() + kEnvelopeBytes;
   envelope.info = std::move(info);
   bool submit = false;
-  bool first_drop = false;
+  uint64_t ends_monitor = 0;
+  uint64_t dropped = 0;
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kDead) return;
-    if (HasRoomLocked(envelope.bytes)) {
+    if (alias != 0 && !aliases_.IsOn(alias)) return;
+    if (MakeRoomLocked(envelope.bytes) != Room::kYes) {
+      dropped = ++dropped_;
+    } else if (ReceiveLocked(alias, &ends_monitor)) {
       PushLocked(std::move(envelope));
       submit = ScheduleLocked();
-    } else {
-      first_drop = ++dropped_infos_ == 1;
     }
   }
-  if (first_drop) {
-    runtime_->log().Warning(
-        absl::StrCat(pid_.ToString(), ": mailbox full, infos are dropped"));
-  }
+  WarnOfDrops(dropped);
+  EndMonitor(ends_monitor);
   if (submit) Submit();
 }
 
@@ -376,10 +421,15 @@ void Process::PushSystem(Info info, MonitorRef down_ref) {
   envelope.kind = Envelope::Kind::kInfo;
   envelope.down_ref = down_ref;
   envelope.info = std::move(info);
+  envelope.reserved = true;
   bool submit = false;
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kDead) return;
+    if (down_ref.id != 0) {
+      aliases_.MonitorEnded(down_ref.id);
+      if (unwanted_downs_.erase(down_ref.id) > 0) return;
+    }
     PushLocked(std::move(envelope));
     submit = ScheduleLocked();
   }
@@ -461,12 +511,6 @@ void Process::Wake(uint64_t token) {
   if (submit) Submit();
 }
 
-uint64_t Process::BeginWait() {
-  MutexLock lock(&mu_);
-  woken_ = false;
-  return ++wait_token_;
-}
-
 void Process::set_trap_exit(bool on) {
   MutexLock lock(&mu_);
   trap_exit_ = on;
@@ -484,6 +528,7 @@ bool Process::RemoveQueuedDown(MonitorRef ref) {
                    [ref](const Envelope& e) { return e.down_ref == ref; });
   if (at == mailbox_.end()) return false;
   mailbox_bytes_ -= at->bytes;
+  if (at->reserved) --reserved_queued_;
   mailbox_.erase(at);
   return true;
 }
@@ -511,8 +556,25 @@ ProcessInfo Process::Describe() const {
   info.type = spawn_.type;
   info.handled = handled_.load(std::memory_order_relaxed);
   info.started = started_at_;
+  info.local_name = local_name();
+  info.parent = spawn_.parent.empty() ? spawn_.link_to : spawn_.parent;
+  info.ancestors = spawn_.ancestors;
   MutexLock lock(&mu_);
   info.mailbox = mailbox_.size();
+  info.mailbox_bytes = mailbox_bytes_;
+  info.dropped = dropped_;
+  info.label = label_;
+  info.trap_exit = trap_exit_;
+  info.aliases = aliases_.size();
+  for (const auto& [pid, link] : links_) info.links.push_back(pid);
+  info.monitors = own_monitors_.size();
+  for (const auto& [ref, watcher] : watchers_) {
+    if (!watcher.pid.empty()) info.monitored_by.push_back(watcher.pid);
+  }
+  info.handler = waiting_ ? waiting_in_
+                          : std::string(StageName(
+                                shown_stage_.load(std::memory_order_relaxed)));
+  info.hibernated = hibernating_;
   if (life_ == Life::kSpawned || life_ == Life::kHeld ||
       life_ == Life::kStarting) {
     info.state = "starting";

@@ -21,12 +21,15 @@
 #include "absl/status/status.h"
 #include "node/base/mutex.h"
 #include "node/base/scheduler.h"
+#include "node/process/aliases.h"
 #include "node/process/context.h"
+#include "node/process/mailbox.h"
 #include "node/process/message.h"
 #include "node/process/process_body.h"
 #include "node/process/result.h"
 #include "node/process/runtime.h"
 #include "node/process/signals.h"
+#include "node/types/server_name.h"
 
 namespace muster {
 
@@ -83,8 +86,8 @@ class Process final : public Task,
   void PushCall(Request request, std::shared_ptr<CallSlot> slot)
       ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status PushCast(Request request) ABSL_LOCKS_EXCLUDED(mu_);
-  // Dropped and counted if the mailbox is full.
-  void PushInfo(Info info) ABSL_LOCKS_EXCLUDED(mu_);
+  // By the mailbox's rule if it is full. `alias`: came through that one.
+  void PushInfo(Info info, uint64_t alias = 0) ABSL_LOCKS_EXCLUDED(mu_);
   // Never refused: what made it necessary holds its room.
   void PushSystem(Info info, MonitorRef down_ref = MonitorRef())
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -117,13 +120,18 @@ class Process final : public Task,
       ABSL_LOCKS_EXCLUDED(mu_);
   bool RemoveWatcher(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
   void Wake(uint64_t token) ABSL_LOCKS_EXCLUDED(mu_);
-  // The runtime goes away: forgets everything without a word.
-  void Abandon() ABSL_LOCKS_EXCLUDED(mu_);
+  // The runtime goes away: forgets everything without a word. Returns the
+  // calls that it leaves unanswered.
+  std::vector<std::shared_ptr<CallSlot>> Abandon() ABSL_LOCKS_EXCLUDED(mu_);
 
   const Pid& pid() const { return pid_; }
-  const std::string& local_name() const { return spawn_.local_name; }
   const std::vector<Pid>& callers() const { return spawn_.callers; }
   bool traps_exit() const ABSL_LOCKS_EXCLUDED(mu_);
+  const std::vector<Pid>& ancestors() const { return spawn_.ancestors; }
+  // As global_name().
+  const std::string& local_name() const {
+    return *local_name_.load(std::memory_order_acquire);
+  }
   // Empty until it owns the claim. The reference lives as long as this.
   const std::string& global_name() const {
     // Acquire: the string was written before the pointer.
@@ -140,7 +148,26 @@ class Process final : public Task,
   static Process* Current();
   Runtime& runtime() const { return *runtime_; }
   // Begins a wait; the token wakes it.
-  uint64_t BeginWait() ABSL_LOCKS_EXCLUDED(mu_);
+  // for the call of that number, 0: something else. Refuses the calls that
+  // wait here for a process that this one now waits for.
+  uint64_t BeginWait(uint64_t call) ABSL_LOCKS_EXCLUDED(mu_);
+  // -- cancel.cc
+  uint64_t NextCall() { return ++last_call_; }
+  // A call of this process that is under way: cancelled when this ends.
+  void AddOutgoing(const std::shared_ptr<CallSlot>& slot);
+  void set_on_cancel(absl::AnyInvocable<void()> work) {
+    on_cancel_ = std::move(work);
+  }
+  // -- identity.cc
+  // NOT_FOUND NOPROC, FAILED_PRECONDITION HAS_NAME. Any thread.
+  absl::Status SetLocalName(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
+  void ClearLocalName();
+  void SetLabel(absl::string_view label) ABSL_LOCKS_EXCLUDED(mu_);
+  std::string label() const ABSL_LOCKS_EXCLUDED(mu_);
+  void AddAlias(uint64_t id, AliasKind kind) ABSL_LOCKS_EXCLUDED(mu_);
+  bool RemoveAlias(uint64_t id) ABSL_LOCKS_EXCLUDED(mu_);
+  void EndMonitorAlias(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
+  void Become(std::unique_ptr<ProcessBody> server, ServerName claimed);
   void set_trap_exit(bool on) ABSL_LOCKS_EXCLUDED(mu_);
   // The message that is being handled; null outside calls and casts.
   const Request* current_request() const {
@@ -190,6 +217,7 @@ class Process final : public Task,
     kNone,    // Nothing to do: left the run queue.
     kDie,     // doomed_ says why.
     kResume,  // The coroutine was woken.
+    kCancel,  // The caller of the call that waits has gone.
     kInit,
     kContinue,
     kMessage,  // current_ holds it.
@@ -209,6 +237,19 @@ class Process final : public Task,
     MonitorRef down_ref;  // Of an info that is a Down.
     std::shared_ptr<const std::atomic<bool>> revoked;  // Of a response.
     size_t bytes = 0;
+    bool reserved = false;  // Takes no room from the others.
+  };
+  struct Outgoing {
+    Outgoing(std::weak_ptr<CallSlot> s, uint64_t m)
+        : slot(std::move(s)), message(m) {}
+    std::weak_ptr<CallSlot> slot;
+    uint64_t message;  // Value of handled_ when it was made.
+  };
+  struct Becoming {
+    Becoming(std::unique_ptr<ProcessBody> s, ServerName c)
+        : server(std::move(s)), claimed(std::move(c)) {}
+    std::unique_ptr<ProcessBody> server;
+    ServerName claimed;
   };
   struct Watcher {
     Pid pid;
@@ -219,7 +260,38 @@ class Process final : public Task,
   bool ScheduleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Submit() { runtime_->scheduler().Submit(this); }
   bool HasRoomLocked(size_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Makes room for a cast or info if the mailbox's rule says so. kDropped:
+  // there is none, and the sender is told nothing.
+  enum class Room : uint8_t { kYes, kRefused, kDropped };
+  Room MakeRoomLocked(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Says once that something was dropped.
+  void WarnOfDrops(uint64_t dropped);
+  // False: drop it (otp A1). `ends_monitor`: to be removed once the lock is
+  // released; 0: none.
+  bool ReceiveLocked(uint64_t alias, uint64_t* ends_monitor)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndMonitor(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
+  // Exchanges the body if that was asked for; why it exits if it may not.
+  std::optional<ExitReason> TakeBecoming();
+  // -- cancel.cc
+  // The calls of this message, or all, end CANCELLED.
+  void CancelOutgoing(bool all);
+  // The current call waits: its cancellation wakes this process.
+  void WatchForCancel();
+  void CancelArrived(uint64_t message) ABSL_LOCKS_EXCLUDED(mu_);
+  void HandleCancel();
+  bool IsChained(const Request& request) const;
+  // True: `request` comes from a process that this one waits for in `call`.
+  bool WaitsForLocked(const Request& request, uint64_t call) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static absl::string_view StageName(Stage stage);
+  // "call Increment".
+  std::string CurrentHandler() const;
+  void FailCycle(const Request& request, CallSlot& slot) const;
   void PushLocked(Envelope envelope) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  const ServiceInfo& own_service() const {
+    return *service_.load(std::memory_order_acquire);
+  }
   Error MailboxFull() const;
   Error Exited(const ExitReason& reason) const;
   // OK, or why this server does not serve the request's path; on success sets
@@ -256,8 +328,8 @@ class Process final : public Task,
   Runtime* const runtime_;
   const Pid pid_;
   const SpawnOptions spawn_;
-  const ServiceInfo* const service_;
   const BootTime started_at_;
+  const internal::MailboxRoom room_;
 
   // Own synchronization.
   std::atomic<uint64_t> handled_{0};
@@ -266,7 +338,11 @@ class Process final : public Task,
   // Written by the running worker only; others read them to name a stall.
   std::atomic<Stage> stage_{Stage::kNone};
   std::atomic<const MethodInfo*> method_{nullptr};  // Of a call or a cast.
+  std::atomic<Stage> shown_stage_{Stage::kNone};    // stage_, for Describe.
+  // Acquire/release: another body may bring another constant.
+  std::atomic<const ServiceInfo*> service_;
   std::atomic<const std::string*> global_name_;
+  std::atomic<const std::string*> local_name_;
 
   // Owned by the running worker.
   std::unique_ptr<ProcessBody> body_;
@@ -284,6 +360,12 @@ class Process final : public Task,
   size_t unanswered_sweep_ = 16;
   absl::btree_set<uint64_t> flushed_downs_;
   TimerId start_timer_ = 0;
+  uint64_t last_call_ = 0;
+  std::vector<Outgoing> outgoing_;
+  size_t outgoing_sweep_ = 16;
+  absl::AnyInvocable<void()> on_cancel_;
+  uint64_t watched_ = ~uint64_t{0};  // The message whose cancel is watched.
+  std::unique_ptr<Becoming> become_;
 
   mutable Mutex mu_;
   Life life_ ABSL_GUARDED_BY(mu_);
@@ -297,7 +379,23 @@ class Process final : public Task,
   bool trap_exit_ ABSL_GUARDED_BY(mu_);
   uint64_t wait_token_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t idle_generation_ ABSL_GUARDED_BY(mu_) = 0;
-  uint64_t dropped_infos_ ABSL_GUARDED_BY(mu_) = 0;
+  // Infos and casts for which there was no room.
+  uint64_t dropped_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t reserved_queued_ ABSL_GUARDED_BY(mu_) = 0;
+  // The call that the handler waits for; 0: none.
+  uint64_t awaited_call_ ABSL_GUARDED_BY(mu_) = 0;
+  // A call whose chain holds this process may be in the mailbox.
+  bool chained_queued_ ABSL_GUARDED_BY(mu_) = false;
+  // The message whose caller has gone; ~0: none.
+  uint64_t cancelled_message_ ABSL_GUARDED_BY(mu_) = ~uint64_t{0};
+  std::string label_ ABSL_GUARDED_BY(mu_);
+  std::string waiting_in_ ABSL_GUARDED_BY(mu_);  // The callback that waits.
+  Aliases aliases_ ABSL_GUARDED_BY(mu_);
+  absl::btree_set<uint64_t> unwanted_downs_ ABSL_GUARDED_BY(mu_);
+  bool hibernating_ ABSL_GUARDED_BY(mu_) = false;
+  // Every local name it ever had; local_name_ points to one, or elsewhere.
+  std::vector<std::unique_ptr<const std::string>> local_names_
+      ABSL_GUARDED_BY(mu_);
   Epoch global_epoch_ ABSL_GUARDED_BY(mu_);
   // Every cluster-wide name it ever had; global_name_ points to one.
   std::vector<std::unique_ptr<const std::string>> global_names_

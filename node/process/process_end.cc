@@ -4,14 +4,30 @@
 
 #include "absl/strings/str_cat.h"
 #include "node/process/answer.h"
+#include "node/process/crash_report.h"
 #include "node/process/process.h"
 
 namespace muster {
 
 void Process::LogEnding(const ExitReason& reason) {
   if (reason.IsNormal()) return;  // otp G23
-  runtime_->log().Error(absl::StrCat(pid_.ToString(), name().empty() ? "" : " ",
-                                     name(), " crashed: ", reason.ToString()));
+  CrashReport report(pid_, reason);
+  const ProcessInfo info = Describe();
+  report.name = info.name;
+  report.label = info.label;
+  report.type = info.type;
+  report.handler = CurrentHandler();
+  if (current_.request.has_value()) {
+    report.message = current_.request->method;
+  } else if (current_.kind == Envelope::Kind::kInfo) {
+    report.message = current_.info.type();
+  }
+  report.parent = info.parent;
+  report.ancestors = info.ancestors;
+  report.links = info.links;
+  report.mailbox = info.mailbox;
+  report.trap_exit = info.trap_exit;
+  runtime_->log().Error(report.ToString());
 }
 
 void Process::Crash(Stage stage, const ExitReason& reason) {
@@ -31,6 +47,7 @@ void Process::Crash(Stage stage, const ExitReason& reason) {
 void Process::FinishCurrent() {
   current_ = Envelope();
   stage_ = Stage::kNone;
+  on_cancel_ = nullptr;
 }
 
 void Process::ReportStarted(absl::Status status) {
@@ -57,6 +74,8 @@ void Process::Finish(const ExitReason& reason) {
     killed = doomed_.has_value();
     mailbox.swap(mailbox_);
     mailbox_bytes_ = 0;
+    reserved_queued_ = 0;
+    aliases_ = Aliases();
     monitors.swap(own_monitors_);
     start_error = start_error_;
     epoch = global_epoch_;
@@ -64,7 +83,10 @@ void Process::Finish(const ExitReason& reason) {
   }
   // The coroutine goes before what it refers to; then the server itself.
   result_.reset();
+  on_cancel_ = nullptr;
+  become_.reset();
   body_.reset();
+  CancelOutgoing(/*all=*/true);
   if (start_timer_ != 0) {
     runtime_->scheduler().Cancel(std::exchange(start_timer_, 0));
   }
@@ -139,8 +161,9 @@ void Process::Finish(const ExitReason& reason) {
   FinishCurrent();
 }
 
-void Process::Abandon() {
+std::vector<std::shared_ptr<CallSlot>> Process::Abandon() {
   std::shared_ptr<Process> self;
+  std::vector<std::shared_ptr<CallSlot>> calls = std::move(unanswered_);
   std::deque<Envelope> mailbox;
   absl::btree_map<uint64_t, Watcher> watchers;
   {
@@ -155,10 +178,18 @@ void Process::Abandon() {
   }
   result_.reset();
   body_.reset();
+  on_cancel_ = nullptr;
+  become_.reset();
+  if (current_.slot != nullptr) calls.push_back(std::move(current_.slot));
+  for (Envelope& envelope : mailbox) {
+    if (envelope.slot != nullptr) calls.push_back(std::move(envelope.slot));
+  }
   current_ = Envelope();
+  outgoing_.clear();
   unanswered_.clear();
   started_ = nullptr;
   continue_.reset();
+  return calls;
 }
 
 }  // namespace muster

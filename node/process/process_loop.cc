@@ -123,9 +123,16 @@ Process::Work Process::NextWork(bool fence_open) {
   if (life_ == Life::kSpawned || life_ == Life::kDead) return leave();
   if (doomed_.has_value()) return Work::kDie;
   if (waiting_) {
+    // Terminate belongs to nobody's call.
+    if (std::exchange(cancelled_message_, ~uint64_t{0}) ==
+            handled_.load(std::memory_order_relaxed) &&
+        stage_ == Stage::kCall) {
+      return Work::kCancel;
+    }
     if (!woken_) return leave();
     woken_ = false;
     waiting_ = false;
+    awaited_call_ = 0;
     return Work::kResume;
   }
   if (life_ == Life::kHeld) return leave();
@@ -145,6 +152,8 @@ Process::Work Process::NextWork(bool fence_open) {
     current_ = std::move(mailbox_.front());
     mailbox_.pop_front();
     mailbox_bytes_ -= current_.bytes;
+    if (current_.reserved) --reserved_queued_;
+    hibernating_ = false;
     // Any message ends the wait for inactivity (otp G14).
     timeout_due_ = false;
     timeout_armed_ = false;
@@ -212,6 +221,9 @@ void Process::Dispatch(Work work) {
       Settle();
       return;
     }
+    case Work::kCancel:
+      HandleCancel();
+      return;
     case Work::kInit:
       Invoke(Stage::kInit,
              [this] { return body_->OnInit(options_, context_); });
@@ -314,6 +326,7 @@ void Process::Dispatch(Work work) {
 template <typename Callback>
 void Process::Invoke(Stage stage, Callback callback) {
   stage_ = stage;
+  shown_stage_.store(stage, std::memory_order_relaxed);
   try {
     result_.emplace(callback());
   } catch (...) {
@@ -331,8 +344,12 @@ void Process::Settle() {
     if (doomed_.has_value()) return;
     if (!result_->done()) {
       waiting_ = true;
-      return;
+      waiting_in_ = CurrentHandler();
     }
+  }
+  if (!result_->done()) {
+    WatchForCancel();
+    return;
   }
   internal::Decision decision;
   const Stage stage = stage_;
@@ -353,6 +370,7 @@ void Process::Apply(Stage stage, internal::Decision decision) {
     Finish(*ending_);
     return;
   }
+  shown_stage_.store(Stage::kNone, std::memory_order_relaxed);
   if (stage == Stage::kInit) {
     ApplyInit(std::move(decision));
     return;
@@ -447,6 +465,11 @@ void Process::ApplyInit(internal::Decision decision) {
 }
 
 void Process::ApplyAfter(After after) {
+  if (std::optional<ExitReason> refused = TakeBecoming()) {
+    LogEnding(*refused);
+    Finish(*refused);
+    return;
+  }
   switch (after.kind) {
     case After::Kind::kNothing:
       return;
@@ -465,9 +488,43 @@ void Process::ApplyAfter(After after) {
       unanswered_.shrink_to_fit();
       MutexLock lock(&mu_);
       mailbox_.shrink_to_fit();
+      hibernating_ = true;
       return;
     }
   }
+}
+
+absl::string_view Process::StageName(Stage stage) {
+  switch (stage) {
+    case Stage::kNone:
+      return "";
+    case Stage::kInit:
+      return "Init";
+    case Stage::kCall:
+      return "call";
+    case Stage::kCast:
+      return "cast";
+    case Stage::kInfo:
+      return "info";
+    case Stage::kContinue:
+      return "continue";
+    case Stage::kTimeout:
+      return "timeout";
+    case Stage::kTerminate:
+      return "Terminate";
+  }
+  return "";
+}
+
+std::string Process::CurrentHandler() const {
+  absl::string_view service;
+  absl::string_view method;
+  if ((stage_ == Stage::kCall || stage_ == Stage::kCast) &&
+      current_.request.has_value() &&
+      SplitMethodPath(current_.request->method, &service, &method)) {
+    return absl::StrCat(StageName(stage_), " ", method);
+  }
+  return std::string(StageName(stage_));
 }
 
 void Process::BeginTerminate(ExitReason reason) {

@@ -44,7 +44,15 @@ Runtime::~Runtime() {
     MutexLock lock(&mu_);
     processes.swap(processes_);
   }
-  for (const auto& [number, process] : processes) process->Abandon();
+  std::vector<std::shared_ptr<CallSlot>> calls;
+  for (const auto& [number, process] : processes) {
+    for (auto& call : process->Abandon()) calls.push_back(std::move(call));
+  }
+  // With every process gone: nothing runs because of the answers.
+  for (const auto& call : calls) {
+    call->Fail(Error(absl::StatusCode::kAborted, "CALLEE_EXITED",
+                     "the node ended before it answered"));
+  }
 }
 
 bool Runtime::AddVia(absl::string_view name, ViaRegistry* registry) {
@@ -95,6 +103,7 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
   std::shared_ptr<Process> process;
   std::shared_ptr<Process> parent;
   Pid monitor_by;
+  Pid far_starter;
   std::shared_ptr<MonitorRef> monitor;
   Pid holder;
   {
@@ -109,8 +118,10 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
     }
     if (holder.empty()) {
       pid.number = next_number_++;
+      FillAncestorsLocked(&spawn);
       const Pid link_to = spawn.link_to;
       monitor_by = spawn.monitor_by;
+      if (link_to.node != options_.node) far_starter = link_to;
       monitor = spawn.monitor;
       process = std::make_shared<Process>(this, pid, std::move(body),
                                           std::move(options), std::move(spawn),
@@ -150,6 +161,8 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
     process->AddLink(holder);
     process->SignalExit(holder, ExitReason::Noproc(), true);
   }
+  // Its end, or that of its node, reaches the child like any link's.
+  if (!far_starter.empty()) Link(pid, far_starter).IgnoreError();
   if (!monitor_by.empty()) {
     *monitor = Monitor(monitor_by, pid);
     if (auto watcher = Find(monitor_by)) watcher->OwnMonitor(monitor->id);
@@ -181,6 +194,23 @@ void Runtime::Refuse(const Pid& pid, absl::Status error) {
   if (process == nullptr) return;
   const Pid starter = process->Refuse(std::move(error));
   if (auto other = Find(starter)) other->RemoveLink(pid);
+}
+
+void Runtime::FillAncestorsLocked(SpawnOptions* spawn) const {
+  constexpr size_t kAncestorsMax = 32;
+  const Pid& starter = !spawn->starter.empty()   ? spawn->starter
+                       : !spawn->link_to.empty() ? spawn->link_to
+                                                 : spawn->parent;
+  if (starter.empty() || !spawn->ancestors.empty()) return;
+  spawn->ancestors.push_back(starter);
+  if (!IsLocal(starter)) return;
+  const auto at = processes_.find(starter.number);
+  if (at == processes_.end()) return;
+  for (const Pid& ancestor : at->second->ancestors()) {
+    if (spawn->ancestors.size() < kAncestorsMax) {
+      spawn->ancestors.push_back(ancestor);
+    }
+  }
 }
 
 absl::Status Runtime::SetGlobalName(const Pid& pid, absl::string_view name,
@@ -295,9 +325,8 @@ void Runtime::Forget(const Process& process) {
 Pid Runtime::ResolveHere(const ServerRef& target) const {
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
+    case ServerRef::Kind::kAlias:  // Its process knows whether it is on.
       return IsLocal(target.pid()) ? target.pid() : Pid();
-    case ServerRef::Kind::kAlias:
-      return Pid();
     case ServerRef::Kind::kLocal:
       if (!target.node().empty() && target.node() != options_.node) {
         return Pid();
@@ -388,14 +417,15 @@ void Runtime::Send(const ServerRef& target, Info info, Meta meta) {
   const ServerRef to = ResolveVia(target);
   const Pid here = ResolveHere(to);
   if (!here.empty()) {
-    SendLocal(here, std::move(info));
+    SendLocal(here, std::move(info), to.alias());
   } else if (IsElsewhere(to) && router_ != nullptr) {
     router_->RouteInfo(to, std::move(info), std::move(meta));
   }
 }
 
 std::shared_ptr<CallSlot> Runtime::StartCall(
-    Request request, absl::AnyInvocable<void(CallResult)> done) {
+    Request request, absl::AnyInvocable<void(CallResult)> done,
+    const std::shared_ptr<internal::ArrivalBase>& waiter) {
   struct Deadline {
     std::atomic<TimerId> timer{0};
   };
@@ -405,13 +435,21 @@ std::shared_ptr<CallSlot> Runtime::StartCall(
     return Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
                  absl::StrCat("no reply from '", name, "' in time"));
   };
+  // Relaxed: a count.
+  calls_.fetch_add(1, std::memory_order_relaxed);
   auto deadline = std::make_shared<Deadline>();
   auto slot = std::make_shared<CallSlot>(
       [this, deadline, done = std::move(done)](CallResult result) mutable {
         const TimerId timer = deadline->timer.exchange(kTimerDone);
         if (timer != 0) scheduler_->Cancel(timer);
+        calls_.fetch_sub(1, std::memory_order_relaxed);
         done(std::move(result));
       });
+  if (waiter != nullptr) {
+    waiter->OnAbandon([weak = std::weak_ptr<CallSlot>(slot)] {
+      if (auto call = weak.lock()) call->Cancel();
+    });
+  }
   if (due <= clock().Boot()) {
     Call(std::move(request), slot);
     slot->Fail(expired(target));
@@ -446,8 +484,8 @@ absl::Status Runtime::CastLocal(const Pid& pid, Request request) {
   return process->PushCast(std::move(request));
 }
 
-void Runtime::SendLocal(const Pid& pid, Info info) {
-  if (auto process = Find(pid)) process->PushInfo(std::move(info));
+void Runtime::SendLocal(const Pid& pid, Info info, uint64_t alias) {
+  if (auto process = Find(pid)) process->PushInfo(std::move(info), alias);
 }
 
 size_t Runtime::DropQueued(const Pid& pid,

@@ -3,6 +3,7 @@
 #define MUSTER_NODE_PROCESS_RUNTIME_H_
 
 #include <any>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -30,6 +31,7 @@
 #include "node/base/scheduler.h"
 #include "node/process/attachments.h"
 #include "node/process/caller.h"
+#include "node/process/mailbox.h"
 #include "node/process/message.h"
 #include "node/process/process_body.h"
 #include "node/process/router.h"
@@ -77,6 +79,12 @@ struct SpawnOptions {
   std::shared_ptr<MonitorRef> monitor;
   // The process that starts it, the first of its ancestors; empty: none.
   Pid starter;
+  // Its starter and that one's starters, filled in by Spawn.
+  std::vector<Pid> ancestors;
+  // What people call it; see Context::SetLabel.
+  std::string label;
+  // How much may wait for it.
+  MailboxOptions mailbox;
   bool trap_exit = false;
   // For whom it works, the nearest first; see Context::callers().
   std::vector<Pid> callers;
@@ -97,6 +105,23 @@ struct ProcessInfo {
   size_t mailbox = 0;
   uint64_t handled = 0;
   BootTime started;
+  // -- what `muster process list` does not show
+  std::string local_name;
+  std::string label;
+  // What it runs now: "call Increment" of a handler that waits, "call" of one
+  // that runs; empty: nothing.
+  std::string handler;
+  size_t mailbox_bytes = 0;
+  // Casts and infos for which its mailbox had no room.
+  uint64_t dropped = 0;
+  bool trap_exit = false;
+  bool hibernated = false;
+  Pid parent;                  // Empty: none.
+  std::vector<Pid> ancestors;  // Its starter first.
+  std::vector<Pid> links;
+  std::vector<Pid> monitored_by;
+  size_t monitors = 0;  // That it has made.
+  size_t aliases = 0;
 };
 
 // How much the tables of a runtime hold; for tests that nothing stays behind
@@ -108,6 +133,10 @@ struct RuntimeTables {
   size_t monitors = 0;  // That processes of this node have made.
   size_t watched = 0;   // That processes of this node are the target of.
   size_t node_watchers = 0;
+  size_t timers = 0;  // Of SendAfter.
+  size_t sleeps = 0;  // Of Context::Sleep.
+  size_t aliases = 0;
+  size_t calls = 0;  // Begun on this node and without an answer.
 };
 
 // Owns every process of this node. LIFETIME: destroyed after its scheduler has
@@ -191,23 +220,29 @@ class Runtime {
   void Call(Request request, std::shared_ptr<CallSlot> slot);
   // `taken` may be null (fire and forget).
   void Cast(Request request, absl::AnyInvocable<void(absl::Status)> taken);
+  // An info that is never refused for lack of room: whoever sends it bounds
+  // how many there are, as a supervisor its own retry.
+  void SendReserved(const Pid& to, Info info);
   // A process's own cast (otp C15): OK whatever becomes of it, or
   // RESOURCE_EXHAUSTED if the target's mailbox, here, is full.
   absl::Status CastAndForget(Request request);
   void Send(const ServerRef& to, Info info, Meta meta = Meta());
   // Call with the deadline in request.meta enforced here, on this node's
   // clock; `done` comes exactly once. A deadline that has passed leaves room
-  // only for what is known at once (otp C3). Returns the call's claim: whoever
+  // only for what is known at once (otp C3). If `waiter` (may be null) is
+  // abandoned, the call is cancelled. Returns the call's claim: whoever
   // completes it gives the call up.
   std::shared_ptr<CallSlot> StartCall(
-      Request request, absl::AnyInvocable<void(CallResult)> done);
+      Request request, absl::AnyInvocable<void(CallResult)> done,
+      const std::shared_ptr<internal::ArrivalBase>& waiter = nullptr);
 
   // To a process of this node; NOT_FOUND NOPROC if it is gone. For the router
   // and for what arrives from peers.
   void CallLocal(const Pid& pid, Request request,
                  std::shared_ptr<CallSlot> slot);
   absl::Status CastLocal(const Pid& pid, Request request);
-  void SendLocal(const Pid& pid, Info info);
+  // `alias`: it came through that one; 0: by the pid or a name.
+  void SendLocal(const Pid& pid, Info info, uint64_t alias = 0);
   // Drops the infos in a process's mailbox that `unwanted` picks, as OTP's
   // selective receive with `after 0` does; how many.
   size_t DropQueued(const Pid& pid, absl::FunctionRef<bool(Info&)> unwanted);
@@ -265,7 +300,18 @@ class Runtime {
   // Armed timers.
   size_t timer_count() const { return timers_.size(); }
 
+  // -- Names on this node (otp N1) -----------------------------------------
+  // ALREADY_EXISTS ALREADY_STARTED (detail pid: the holder), INVALID_ARGUMENT
+  // BAD_NAME or BAD_PID (of another node), FAILED_PRECONDITION HAS_NAME: the
+  // process has one, NOT_FOUND NOPROC: it has ended.
+  absl::Status RegisterLocal(absl::string_view name, const Pid& pid)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // NOT_FOUND NOPROC: nobody has it.
+  absl::Status UnregisterLocal(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
+
   // -- Looking -------------------------------------------------------------
+  // Nullopt: it has ended, or an exit signal has decided its end.
+  std::optional<ProcessInfo> Inspect(const Pid& pid) const;
   // Null if it has ended or is of another incarnation or node.
   std::shared_ptr<Process> Find(const Pid& pid) const;
   // Empty pid if nobody has the name.
@@ -274,6 +320,7 @@ class Runtime {
   Pid WhereIsGlobal(absl::string_view name) const;
   std::vector<ProcessInfo> List() const;
   size_t process_count() const;
+  bool HasMonitor(uint64_t ref) const ABSL_LOCKS_EXCLUDED(mu_);
   // False also if an exit signal has decided its end (otp P9).
   bool IsAlive(const Pid& pid) const;
   RuntimeTables Tables() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -292,6 +339,7 @@ class Runtime {
 
  private:
   friend class Process;
+  friend class Context;
 
   // A monitor as its watcher's node knows it.
   struct MonitorEntry {
@@ -322,7 +370,6 @@ class Runtime {
       ABSL_LOCKS_EXCLUDED(mu_);
   // Tries to reach the node now and then as long as it has suspects.
   void ReachLater(const std::string& node) ABSL_LOCKS_EXCLUDED(mu_);
-  bool HasMonitor(uint64_t ref) const ABSL_LOCKS_EXCLUDED(mu_);
   // Has the process or node at `at` forget the monitor.
   void Withdraw(const Pid& watcher, uint64_t ref, const ServerRef& at);
   // `from` has ended.
@@ -334,6 +381,8 @@ class Runtime {
   // Frees an ending process's names and timers, before its links and monitors
   // fire (otp P8).
   void Forget(const Process& process) ABSL_LOCKS_EXCLUDED(mu_);
+  void FillAncestorsLocked(SpawnOptions* spawn) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint64_t NextRef() ABSL_LOCKS_EXCLUDED(mu_);
   // Empty pid: not served by this node.
   Pid ResolveHere(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -354,6 +403,8 @@ class Runtime {
 
   // Own synchronization.
   Timers timers_{this};
+  std::atomic<size_t> calls_{0};
+  std::atomic<size_t> sleeps_{0};
 
   mutable Mutex mu_;
   uint64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;

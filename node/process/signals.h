@@ -32,10 +32,20 @@ struct TimerRef {
   friend bool operator==(TimerRef, TimerRef) = default;
 };
 
+// When an alias goes off by itself (otp A2); Unalias ends every one.
+enum class AliasKind : uint8_t {
+  kExplicit,        // Never.
+  kReply,           // At the first message that comes through it.
+  kDemonitor,       // When its monitor is removed or fires.
+  kReplyDemonitor,  // Both; the first message also removes the monitor.
+};
+
 struct MonitorOptions {
   // Comes back in the Down: whatever tells the watcher what it was for
   // (otp M8).
   std::any tag;
+  // The monitor is an alias too: Context::AliasOf. Any kind but kReply.
+  std::optional<AliasKind> alias;
 };
 
 struct DemonitorOptions {

@@ -221,8 +221,7 @@ void OutsideCall::Cancel() {
     slot = slot_.lock();
   }
   if (slot == nullptr) return;
-  slot->Fail(Error(absl::StatusCode::kCancelled, "CANCELLED",
-                   "the client cancelled the call"));
+  slot->Cancel();
 }
 
 }  // namespace muster

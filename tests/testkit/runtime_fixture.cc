@@ -22,6 +22,15 @@ SimRuntime::~SimRuntime() {
   runtime_->KillAll();
   world_.RunReady();
   MUSTER_CHECK(runtime_->process_count() == 0, "a process survived its kill");
+  // No residue (otp 16.1.9).
+  const RuntimeTables tables = runtime_->Tables();
+  MUSTER_CHECK(tables.names == 0, "a name outlived its process");
+  MUSTER_CHECK(tables.links == 0 && tables.watched == 0,
+               "a link or watcher outlived its process");
+  MUSTER_CHECK(tables.monitors == 0, "a monitor outlived its process");
+  MUSTER_CHECK(tables.sleeps == 0 && tables.aliases == 0,
+               "a sleep or alias outlived its process");
+  MUSTER_CHECK(tables.calls == 0, "a call has no end");
   world_.KillLane(scheduler_);
 }
 

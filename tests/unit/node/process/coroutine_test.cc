@@ -229,7 +229,8 @@ TEST_F(CoroutineTest, WaitOnAWorkerAnswersInsteadOfBlocking) {  // style
   EXPECT_EQ(ReasonOf(status), "WOULD_BLOCK") << status;
 }
 
-TEST_F(CoroutineTest, ADroppedCallIsAbandonedNotCancelled) {  // otp C10, C20
+TEST_F(CoroutineTest,
+       ADetachedCallRunsThoughItsCallerDropsIt) {  // otp C10, C20
   Script callee;
   callee.call = [&](int64_t, Context&) -> Reply<Int64> {
     seen_.push_back("ran");
