@@ -55,6 +55,7 @@ Pending<absl::StatusOr<Pid>> Start(Runtime& runtime,
   SpawnOptions spawn;
   spawn.local_name = std::move(options.name);
   spawn.timeout = options.timeout;
+  spawn.hibernate_after = options.hibernate_after;
   return Spawn(runtime, std::move(server), std::move(init), std::move(spawn));
 }
 
@@ -64,6 +65,7 @@ Pending<absl::StatusOr<Pid>> StartLink(Context& self,
   SpawnOptions spawn;
   spawn.local_name = std::move(options.name);
   spawn.timeout = options.timeout;
+  spawn.hibernate_after = options.hibernate_after;
   spawn.link_to = self.pid();
   return Spawn(self.runtime(), std::move(server), std::move(init),
                std::move(spawn));

@@ -21,6 +21,8 @@ struct StartOptions {
   std::string name;
   // Init is given up, and the process killed, after this long.
   absl::Duration timeout = absl::InfiniteDuration();
+  // Hibernates by itself after being idle for so long (otp G17).
+  absl::Duration hibernate_after = absl::InfiniteDuration();
 };
 
 // Starts `server` with the message it is initialized with. The result comes

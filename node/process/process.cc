@@ -32,7 +32,7 @@ void internal::Answer(CallSlot& slot, CallResult result, const Runtime& runtime,
     result.epoch = epoch;
     result.fence_remaining = runtime.fence().Remaining(now);
   }
-  slot.Complete(std::move(result));
+  if (!slot.Complete(std::move(result))) runtime.CountDroppedReply();
 }
 
 // -- From --------------------------------------------------------------------
@@ -71,8 +71,8 @@ Process::Process(Runtime* runtime, Pid pid, std::unique_ptr<ProcessBody> body,
     : runtime_(runtime),
       pid_(std::move(pid)),
       spawn_(std::move(spawn)),
-      service_(&body->service_info()),
       started_at_(runtime->clock().Boot()),
+      service_(&body->service_info()),
       body_(std::move(body)),
       options_(std::move(options)),
       started_(std::move(started)),
@@ -180,12 +180,14 @@ void Process::StartExpired() {
 
 bool Process::HasRoomLocked(size_t bytes) const {
   const RuntimeOptions& limits = runtime_->options();
-  return mailbox_.size() < limits.mailbox_messages_max &&
+  return mailbox_.size() - systems_queued_ < limits.mailbox_messages_max &&
          mailbox_bytes_ + bytes <= limits.mailbox_bytes_max;
 }
 
 void Process::PushLocked(Envelope envelope) {
   mailbox_bytes_ += envelope.bytes;
+  if (envelope.is_system()) ++systems_queued_;
+  if (envelope.kind == Envelope::Kind::kExit) ++exits_queued_;
   mailbox_.push_back(std::move(envelope));
 }
 
@@ -207,6 +209,7 @@ Error Process::Exited(const ExitReason& reason) const {
 
 absl::Status Process::CheckMethod(const Request& request, bool* is_cast,
                                   absl::string_view* method) const {
+  const ServiceInfo& known_service = *service_.load(std::memory_order_acquire);
   absl::string_view service;
   if (!SplitMethodPath(request.method, &service, method)) {
     return Error(absl::StatusCode::kInvalidArgument, "BAD_METHOD",
@@ -215,38 +218,42 @@ absl::Status Process::CheckMethod(const Request& request, bool* is_cast,
                               "/package.Service/Method"))
         .NotExecuted();
   }
-  if (service != service_->service) {
+  if (service != known_service.service) {
     return Error(absl::StatusCode::kUnimplemented, "WRONG_SERVICE",
                  absl::StrCat(
                      "'", name().empty() ? pid_.ToString() : name(),
                      "' has the service ",
-                     service_->service.empty() ? "(none)" : service_->service,
+                     known_service.service.empty() ? "(none)"
+                                                   : known_service.service,
                      ", not ", service.substr(0, 64)))
         .NotExecuted();
   }
-  for (const MethodInfo& info : service_->methods) {
+  for (const MethodInfo& info : known_service.methods) {
     if (info.name == *method) {
       *is_cast = info.cast;
       return absl::OkStatus();
     }
   }
   std::string known;
-  for (const MethodInfo& info : service_->methods) {
+  for (const MethodInfo& info : known_service.methods) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", info.name);
   }
   return Error(absl::StatusCode::kUnimplemented, "UNKNOWN_METHOD",
-               absl::StrCat(service_->service, " has no method '",
+               absl::StrCat(known_service.service, " has no method '",
                             method->substr(0, 64), "'; it has ", known))
       .NotExecuted();
 }
 
 void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
+  const bool is_system = IsSystem(request);
   bool is_cast = false;
   absl::string_view method;
-  if (absl::Status checked = CheckMethod(request, &is_cast, &method);
-      !checked.ok()) {
-    slot->Complete(CallResult(std::move(checked)));
-    return;
+  if (!is_system) {
+    if (absl::Status checked = CheckMethod(request, &is_cast, &method);
+        !checked.ok()) {
+      slot->Complete(CallResult(std::move(checked)));
+      return;
+    }
   }
   if (is_cast) {
     absl::Status taken = PushCast(std::move(request));
@@ -264,6 +271,13 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
             .With("path", path)
             .NotExecuted()
             .status()));
+    return;
+  }
+  if (is_system) {
+    if (absl::Status taken = PushSystem(std::move(request), slot);
+        !taken.ok()) {
+      slot->Complete(CallResult(std::move(taken)));
+    }
     return;
   }
   Envelope envelope;
@@ -292,6 +306,7 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
 }
 
 absl::Status Process::PushCast(Request request) {
+  if (IsSystem(request)) return PushSystem(std::move(request), nullptr);
   bool is_cast = false;
   absl::string_view method;
   if (absl::Status checked = CheckMethod(request, &is_cast, &method);
@@ -474,7 +489,7 @@ ProcessInfo Process::Describe() const {
   info.handled = handled_.load(std::memory_order_relaxed);
   info.started = started_at_;
   MutexLock lock(&mu_);
-  info.mailbox = mailbox_.size();
+  info.mailbox = mailbox_.size() - systems_queued_;
   if (life_ == Life::kSpawned || life_ == Life::kHeld ||
       life_ == Life::kStarting) {
     info.state = "starting";
@@ -482,6 +497,10 @@ ProcessInfo Process::Describe() const {
     info.state = "waiting";
   } else if (running_ || scheduled_) {
     info.state = "running";
+  } else if (suspended_) {
+    info.state = "suspended";
+  } else if (hibernating_) {
+    info.state = "hibernating";
   } else {
     info.state = "idle";
   }

@@ -18,6 +18,9 @@
 #include "absl/container/btree_set.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "node/base/mutex.h"
 #include "node/base/scheduler.h"
 #include "node/process/context.h"
@@ -25,7 +28,9 @@
 #include "node/process/process_body.h"
 #include "node/process/result.h"
 #include "node/process/runtime.h"
+#include "node/process/server_status.h"
 #include "node/process/signals.h"
+#include "node/process/sys_debug.h"
 
 namespace muster {
 
@@ -105,10 +110,13 @@ class Process final : public Task,
   void set_trap_exit(bool on) ABSL_LOCKS_EXCLUDED(mu_);
   // The message that is being handled; null outside calls and casts.
   const Request* current_request() const {
-    return current_.request.has_value() ? &*current_.request : nullptr;
+    return current_.request.has_value() && !current_.is_system()
+               ? &*current_.request
+               : nullptr;
   }
-  const std::shared_ptr<CallSlot>& current_slot() const {
-    return current_.slot;
+  // Null outside calls. A system request is none: only Process answers it.
+  std::shared_ptr<CallSlot> current_slot() const {
+    return current_.is_system() ? nullptr : current_.slot;
   }
   // False for a server with a cluster-wide name whose node may have lost its
   // place (guarantees R10); asked before each dispatch, send and reply.
@@ -147,13 +155,15 @@ class Process final : public Task,
     kMessage,  // current_ holds it.
     kTimeout,
     kArmTimeout,  // Nothing to do and a Timeout is due later.
+    kHibernate,   // Idle for hibernate_after.
     kRefuse,      // Fence closed: refuse the call that current_ holds.
     kThaw,        // Fence closed: look again in a moment.
   };
 
   struct Envelope {
-    enum class Kind : uint8_t { kNone, kCall, kCast, kInfo, kExit };
+    enum class Kind : uint8_t { kNone, kCall, kCast, kInfo, kExit, kSystem };
     Kind kind = Kind::kNone;
+    bool is_system() const { return kind == Kind::kSystem; }
     std::optional<Request> request;
     std::shared_ptr<CallSlot> slot;
     Info info;
@@ -179,6 +189,9 @@ class Process final : public Task,
                            absl::string_view* method) const;
 
   Work NextWork(bool fence_open) ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes a message out of the mailbox, which is then current_.
+  void TakeLocked(std::deque<Envelope>::iterator at)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What there is to do while the fence is closed: kNone if nothing waits.
   Work FrozenWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefuseFrozen();
@@ -191,7 +204,13 @@ class Process final : public Task,
   void Apply(Stage stage, internal::Decision decision);
   void ApplyInit(internal::Decision decision);
   void ApplyAfter(After after);
-  // The report of an abnormal ending, before Terminate runs.
+  // bad_return_value if `decision` is not one that `stage` may answer
+  // (otp 3.2); only answers made at run time can be wrong.
+  std::optional<ExitReason> BadReturn(Stage stage,
+                                      const internal::Decision& decision) const;
+  // The server as it is when it crashes, for LogEnding after Terminate.
+  void PrepareReport(const ExitReason& reason);
+  // The report of an abnormal ending (otp G23).
   void LogEnding(const ExitReason& reason);
   void Crash(Stage stage, const ExitReason& reason);
   void BeginTerminate(ExitReason reason);
@@ -200,18 +219,59 @@ class Process final : public Task,
   void FinishCurrent();
   void ArmTimeout() ABSL_LOCKS_EXCLUDED(mu_);
   void TimeoutExpired(uint64_t generation) ABSL_LOCKS_EXCLUDED(mu_);
+  // How long it may be idle until something happens.
+  absl::Duration IdleLimit() const;
+  void Hibernate() ABSL_LOCKS_EXCLUDED(mu_);
   void ThawLater();
   void StartExpired() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // -- System requests (sys_requests.cc, otp section 5) ---------------------
+  // Takes one, or says why not; `slot` is null for an order without an answer.
+  absl::Status PushSystem(Request request, std::shared_ptr<CallSlot> slot)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  static bool IsSystem(const Request& request);
+  // Absent: it lives.
+  std::optional<ExitReason> ended_reason() const ABSL_LOCKS_EXCLUDED(mu_);
+  // An order to shut down: from the parent (otp G2) or from the system, which
+  // is everybody's.
+  bool IsOrderToEnd(const Exit& exit) const;
+  // The next item that a suspended process handles; mailbox_.end() if none.
+  std::deque<Envelope>::iterator NextWhileSuspendedLocked()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void HandleSystem();
+  absl::StatusOr<Payload> AnswerSystem(absl::string_view method,
+                                       Payload& request);
+  absl::StatusOr<Payload> AnswerState(Payload& request);
+  absl::StatusOr<Payload> AnswerReplaceState(Payload& request);
+  absl::StatusOr<Payload> AnswerStatus();
+  absl::StatusOr<Payload> AnswerChangeCode(Payload& request);
+  // What has to do with debug_.
+  absl::StatusOr<Payload> AnswerDebug(absl::string_view method,
+                                      Payload& request);
+  // The body's hooks, with what they throw as an error.
+  absl::StatusOr<Payload> TakeSnapshot();
+  absl::Status RestoreState(Payload state);
+  // `text` is the state for people; a placeholder if FormatStatus throws.
+  ServerStatus FormattedStatus(std::optional<ExitReason> reason,
+                               std::string* text);
+  // "call Increment (counter.v1.Request)"; empty if it handles nothing.
+  std::string DescribeCurrent() const;
+  // The end of whoever waits for an answer to `envelope`.
+  void FailEnvelope(Envelope& envelope, const ExitReason& reason);
+  void RecordIn(Stage stage);
+  void RecordOut(Stage stage, const internal::Decision& decision);
+  void Record(sys::v1::Event event);
 
   // Constant after construction.
   Runtime* const runtime_;
   const Pid pid_;
   const SpawnOptions spawn_;
-  const ServiceInfo* const service_;
   const BootTime started_at_;
 
   // Own synchronization.
   std::atomic<uint64_t> handled_{0};
+  // Acquire/release: a change of code may replace it by another constant.
+  std::atomic<const ServiceInfo*> service_;
   std::atomic<const std::string*> global_name_;
 
   // Owned by the running worker.
@@ -232,6 +292,11 @@ class Process final : public Task,
   absl::btree_set<uint64_t> own_monitors_;
   absl::btree_set<uint64_t> flushed_downs_;
   TimerId start_timer_ = 0;
+  // Null: nothing is switched on.
+  std::unique_ptr<internal::SysDebug> debug_;
+  TypeMark info_type_;  // Of the info that is being handled.
+  // The report of a crash until Terminate has run: what it was doing, in words.
+  std::string report_;
 
   mutable Mutex mu_;
   Life life_ ABSL_GUARDED_BY(mu_);
@@ -243,6 +308,8 @@ class Process final : public Task,
   bool timeout_due_ ABSL_GUARDED_BY(mu_) = false;
   bool timeout_armed_ ABSL_GUARDED_BY(mu_) = false;
   bool trap_exit_ ABSL_GUARDED_BY(mu_);
+  bool suspended_ ABSL_GUARDED_BY(mu_) = false;
+  bool hibernating_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t wait_token_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t idle_generation_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t dropped_infos_ ABSL_GUARDED_BY(mu_) = 0;
@@ -255,6 +322,10 @@ class Process final : public Task,
   absl::Status start_error_ ABSL_GUARDED_BY(mu_);
   std::deque<Envelope> mailbox_ ABSL_GUARDED_BY(mu_);
   size_t mailbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  // System requests and exits in the mailbox: what a suspended process looks
+  // for.
+  size_t systems_queued_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t exits_queued_ ABSL_GUARDED_BY(mu_) = 0;
   absl::btree_set<Pid> links_ ABSL_GUARDED_BY(mu_);
   absl::btree_map<uint64_t, Watcher> watchers_ ABSL_GUARDED_BY(mu_);
   // Keeps this alive while it is in the run queue.

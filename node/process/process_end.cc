@@ -5,13 +5,48 @@
 #include "absl/strings/str_cat.h"
 #include "node/process/answer.h"
 #include "node/process/process.h"
+#include "node/types/utf8.h"
 
 namespace muster {
+namespace {
+
+// Of a state in a report; it is a line of a log.
+constexpr size_t kReportStateBytesMax = 4096;
+
+}  // namespace
+
+void Process::PrepareReport(const ExitReason& reason) {
+  // What failed to begin has no state (otp H9).
+  if (reason.IsNormal() || stage_ == Stage::kInit) return;
+  std::string state;
+  const ServerStatus status = FormattedStatus(reason, &state);
+  report_ = absl::StrCat("; last message: ",
+                         status.message.empty() ? "none" : status.message);
+  if (const Request* request = current_request()) {
+    absl::StrAppend(&report_, " from ",
+                    request->caller.empty() ? "a client outside"
+                                            : request->caller.ToString());
+    if (!request->meta.identity.empty()) {
+      absl::StrAppend(&report_, " (", request->meta.identity, ")");
+    }
+  }
+  absl::StrAppend(&report_, "; state: ",
+                  CutUtf8WithNote(state, kReportStateBytesMax));
+  if (!status.log.empty()) absl::StrAppend(&report_, "; last events: ");
+  for (size_t i = 0; i < status.log.size(); ++i) {
+    absl::StrAppend(&report_, i == 0 ? "" : ", ",
+                    internal::EventText(status.log[i]));
+  }
+}
 
 void Process::LogEnding(const ExitReason& reason) {
   if (reason.IsNormal()) return;  // otp G23
-  runtime_->log().Error(absl::StrCat(pid_.ToString(), name().empty() ? "" : " ",
-                                     name(), " crashed: ", reason.ToString()));
+  if (report_.empty()) PrepareReport(reason);
+  runtime_->log().Error(absl::StrCat(
+      pid_.ToString(), name().empty() ? "" : " ", name(),
+      spawn_.type.empty() ? "" : " (", spawn_.type,
+      spawn_.type.empty() ? "" : ")", " crashed: ", reason.ToString(),
+      report_));
 }
 
 void Process::Crash(Stage stage, const ExitReason& reason) {
@@ -56,6 +91,8 @@ void Process::Finish(const ExitReason& reason) {
     killed = doomed_.has_value();
     mailbox.swap(mailbox_);
     mailbox_bytes_ = 0;
+    systems_queued_ = 0;
+    exits_queued_ = 0;
     links.swap(links_);
     watchers.swap(watchers_);
     start_error = start_error_;
@@ -96,12 +133,12 @@ void Process::Finish(const ExitReason& reason) {
       runtime_->SendDown(watcher.pid, Down(MonitorRef{ref}, pid_, reason));
     }
   }
-  if (current_.slot != nullptr) current_.slot->Fail(Exited(reason));
+  FailEnvelope(current_, reason);
   for (const auto& slot : std::exchange(unanswered_, {})) {
     slot->Fail(Exited(reason));
   }
   for (Envelope& envelope : mailbox) {
-    if (envelope.slot != nullptr) envelope.slot->Fail(Exited(reason));
+    FailEnvelope(envelope, reason);
   }
   if (started_) {
     if (start_error.ok()) {

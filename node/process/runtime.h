@@ -2,6 +2,7 @@
 #ifndef MUSTER_NODE_PROCESS_RUNTIME_H_
 #define MUSTER_NODE_PROCESS_RUNTIME_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -68,6 +69,8 @@ struct SpawnOptions {
   bool trap_exit = false;
   // Init is given up, and the process killed, after this long.
   absl::Duration timeout = absl::InfiniteDuration();
+  // Hibernates by itself after being idle for so long (otp G17).
+  absl::Duration hibernate_after = absl::InfiniteDuration();
   // True: takes messages, but runs Init only after Release(); a claim of its
   // name is under way.
   bool hold = false;
@@ -79,7 +82,8 @@ struct ProcessInfo {
   std::string name;
   bool global = false;
   std::string type;
-  std::string state;  // "idle", "running", "waiting", "starting".
+  // "idle", "running", "waiting", "starting", "suspended", "hibernating".
+  std::string state;
   size_t mailbox = 0;
   uint64_t handled = 0;
   BootTime started;
@@ -189,6 +193,14 @@ class Runtime {
   Pid WhereIsGlobal(absl::string_view name) const;
   std::vector<ProcessInfo> List() const;
   size_t process_count() const;
+  // Replies that had no effect: the call was answered already, or its caller
+  // had given up (otp G9).
+  uint64_t replies_dropped() const {
+    return replies_dropped_.load(std::memory_order_relaxed);
+  }
+  void CountDroppedReply() const {
+    replies_dropped_.fetch_add(1, std::memory_order_relaxed);
+  }
 
   const std::string& node() const { return options_.node; }
   const Epoch& epoch() const { return options_.epoch; }
@@ -230,6 +242,9 @@ class Runtime {
   const Fence* const fence_;
   Router* router_ = nullptr;
   NameRegistry* names_ = nullptr;
+
+  // Relaxed: read by people only.
+  mutable std::atomic<uint64_t> replies_dropped_{0};
 
   mutable Mutex mu_;
   uint64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;
