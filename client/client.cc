@@ -553,12 +553,15 @@ Client::~Client() {
 namespace {
 
 absl::StatusOr<Sent> Prepare(const CallOptions& options) {
-  if (options.timeout <= absl::ZeroDuration()) {
+  absl::Status status = internal::CheckTimeout(options.timeout);
+  if (!status.ok()) return status;
+  if (options.timeout == absl::ZeroDuration()) {
+    // A request of gRPC's with no time left never leaves.
     return Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
-                 "the timeout is not positive")
+                 "the timeout is zero")
         .NotExecuted();
   }
-  absl::Status status = CheckMetadata(options.metadata);
+  status = CheckMetadata(options.metadata);
   if (!status.ok()) return status;
   Sent sent;
   sent.metadata = options.metadata;

@@ -20,6 +20,11 @@ class RuntimeCaller final : public Caller {
   void StartCall(const ServerRef& to, absl::string_view path, Payload request,
                  const CallOptions& options,
                  absl::AnyInvocable<void(CallResult)> done) override {
+    if (absl::Status status = internal::CheckTimeout(options.timeout);
+        !status.ok()) {
+      done(CallResult(std::move(status)));
+      return;
+    }
     runtime_->StartCall(Make(to, path, std::move(request), options),
                         std::move(done));
   }

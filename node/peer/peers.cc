@@ -60,7 +60,7 @@ Error LocalValue(const Request& request) {
       .NotExecuted();
 }
 
-Error NodeDown(absl::string_view node, absl::string_view why) {
+Error DownError(absl::string_view node, absl::string_view why) {
   return Error(absl::StatusCode::kUnavailable, "NODEDOWN",
                absl::StrCat("node '", node, "' is down: ", why))
       .With("node", node)
@@ -96,6 +96,19 @@ Error QueueFull(absl::string_view node, size_t bytes_max) {
 void Answer(absl::AnyInvocable<void(absl::Status)>& taken,
             const absl::Status& status) {
   if (taken) taken(status);
+}
+
+// What NodeDown says of a stream that ended with `status`: this node's own
+// verdicts have codes of their own.
+ExitReason LossReason(absl::string_view node, const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kDeadlineExceeded:
+      return ExitReason::Timeout();
+    case absl::StatusCode::kNotFound:
+      return ExitReason::Nodedown(node);
+    default:
+      return ExitReason::Noconnection();
+  }
 }
 
 // A frame that waits for its stream.
@@ -157,6 +170,18 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
  private:
   struct Conn;
 
+  // What the runtime must hear of, in this order.
+  struct Happening {
+    enum class Kind : uint8_t { kOpened, kBatch, kLost };
+    explicit Happening(Kind k) : kind(k) {}
+
+    Kind kind;
+    std::shared_ptr<Conn> conn;  // kBatch.
+    peer::v1::Batch batch;
+    // kLost: why.
+    ExitReason reason = ExitReason::Noconnection();
+  };
+
   // One other node, known by its name for as long as this one runs.
   struct Peer {
     explicit Peer(absl::string_view n) : node(n) {}
@@ -179,8 +204,9 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     size_t calls_sweep = 1024;
     absl::flat_hash_map<uint64_t, absl::AnyInvocable<void(absl::Status)>> casts;
 
-    // Batches that arrived; one thread at a time delivers them, in order.
-    std::deque<std::pair<std::shared_ptr<Conn>, peer::v1::Batch>> inbox;
+    // What happened on its streams; one thread at a time delivers it, in
+    // order.
+    std::deque<Happening> inbox;
     bool delivering = false;
 
     bool has_stream() const { return conn != nullptr || await_timer != 0; }
@@ -314,6 +340,9 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     std::shared_ptr<CallSlot> slot;
     absl::AnyInvocable<void(absl::Status)> taken;
   };
+  // Puts `happening` into the inbox and has it delivered.
+  void HappenLocked(Peer& peer, Happening happening, Later* later)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Delivers what is in the inbox until it is empty.
   void Drain(Peer& peer) ABSL_LOCKS_EXCLUDED(mu_);
   Waiting TakeWaitingLocked(Peer& peer, const Frame& frame)
@@ -446,8 +475,8 @@ void Peers::Impl::NodeDied(absl::string_view node, Epoch epoch) {
     return;
   }
   EndLocked(conn,
-            absl::UnavailableError(absl::StrCat(
-                "epoch ", conn->epoch.ToString(), " of the node is dead")),
+            absl::NotFoundError(absl::StrCat("epoch ", conn->epoch.ToString(),
+                                             " of the node is dead")),
             &later);
 }
 
@@ -526,23 +555,23 @@ void Peers::Impl::Submit(absl::string_view node, Item item) {
     }
     if (peer != nullptr && peer->failed &&
         clock().Boot() < peer->failed_at + kFailFast) {
-      RefuseItem(std::move(item), NodeDown(node, peer->failure), &later);
+      RefuseItem(std::move(item), DownError(node, peer->failure), &later);
       return;
     }
   }
   if (node == runtime_->node()) {
     RefuseItem(std::move(item),
-               NodeDown(node, "a node has no stream to itself"), &later);
+               DownError(node, "a node has no stream to itself"), &later);
     return;
   }
   std::optional<PeerAddress> address = directory_->Find(node);
   if (!address.has_value()) {
-    RefuseItem(std::move(item), NodeDown(node, "it is no member now"), &later);
+    RefuseItem(std::move(item), DownError(node, "it is no member now"), &later);
     return;
   }
   MutexLock lock(&mu_);
   if (shut_down_) {
-    RefuseItem(std::move(item), NodeDown(node, "this node is shutting down"),
+    RefuseItem(std::move(item), DownError(node, "this node is shutting down"),
                &later);
     return;
   }
@@ -731,7 +760,7 @@ void Peers::Impl::HeartbeatLocked(const ConnPtr& conn, Later* later) {
   if (now > conn->timer_due + options_.heartbeat) conn->heard_at = now;
   if (now - conn->heard_at >= silence_max) {
     EndLocked(conn,
-              absl::UnavailableError(absl::StrCat(
+              absl::DeadlineExceededError(absl::StrCat(
                   "silent for ", absl::FormatDuration(now - conn->heard_at))),
               later);
     return;
@@ -753,7 +782,12 @@ void Peers::Impl::HeartbeatLocked(const ConnPtr& conn, Later* later) {
 void Peers::Impl::CloseLocked(const ConnPtr& conn, const absl::Status& status,
                               Later* later) {
   if (conn->stage == Stage::kClosed) return;
-  if (conn->stage == Stage::kOpen) Count(counters_.streams_lost);
+  if (conn->stage == Stage::kOpen) {
+    Count(counters_.streams_lost);
+    Happening lost(Happening::Kind::kLost);
+    lost.reason = LossReason(conn->peer->node, status);
+    HappenLocked(*conn->peer, std::move(lost), later);
+  }
   conn->stage = Stage::kClosed;
   if (conn->timer != 0) {
     runtime_->scheduler().Cancel(std::exchange(conn->timer, 0));
@@ -774,7 +808,7 @@ void Peers::Impl::FailQueueLocked(Peer& peer, absl::string_view why,
   peer.queue_bytes = 0;
   for (Item& item : queue) {
     if (!item.IsRequest()) continue;
-    RefuseItem(std::move(item), NodeDown(peer.node, why), later);
+    RefuseItem(std::move(item), DownError(peer.node, why), later);
   }
 }
 
@@ -936,6 +970,7 @@ void Peers::Impl::OpenLocked(const ConnPtr& conn, Peer& peer, Epoch epoch,
   const BootTime now = clock().Boot();
   conn->heard_at = now;
   conn->written_at = now;
+  HappenLocked(peer, Happening(Happening::Kind::kOpened), later);
   if (conn->timer != 0) runtime_->scheduler().Cancel(conn->timer);
   ArmLocked(conn, now + options_.heartbeat);
   if (!conn->dialed) {
@@ -999,7 +1034,10 @@ void Peers::Impl::HandleClosed(const ConnPtr& conn,
                                const absl::Status& status) {
   Later later;
   MutexLock lock(&mu_);
-  EndLocked(conn, status, &later);
+  // What the other side calls it is no verdict of this node's.
+  EndLocked(conn,
+            status.ok() ? status : absl::UnavailableError(status.message()),
+            &later);
   conns_.erase(conn->id);
 }
 
@@ -1007,7 +1045,7 @@ void Peers::Impl::HandleClosed(const ConnPtr& conn,
 
 void Peers::Impl::HandleBatch(const ConnPtr& conn, peer::v1::Batch batch) {
   std::string wrong;
-  Peer* peer = nullptr;
+  Later later;
   {
     MutexLock lock(&mu_);
     if (conn->stage == Stage::kClosed) return;
@@ -1017,26 +1055,29 @@ void Peers::Impl::HandleBatch(const ConnPtr& conn, peer::v1::Batch batch) {
       wrong = absl::StrCat("frame ", batch.first_seq(), " came where ",
                            conn->received_seq + 1, " was due");
     } else {
-      peer = conn->peer;
       conn->received_seq += static_cast<uint64_t>(batch.frames_size());
       conn->heard_at = clock().Boot();
       Count(counters_.frames_received,
             static_cast<uint64_t>(batch.frames_size()));
-      peer->inbox.emplace_back(conn, std::move(batch));
-      if (std::exchange(peer->delivering, true)) return;
+      Happening arrived(Happening::Kind::kBatch);
+      arrived.conn = conn;
+      arrived.batch = std::move(batch);
+      HappenLocked(*conn->peer, std::move(arrived), &later);
     }
   }
-  if (peer == nullptr) {
-    Break(conn, wrong);
-  } else {
-    Drain(*peer);
-  }
+  if (!wrong.empty()) Break(conn, wrong);
+}
+
+void Peers::Impl::HappenLocked(Peer& peer, Happening happening, Later* later) {
+  peer.inbox.push_back(std::move(happening));
+  if (std::exchange(peer.delivering, true)) return;
+  // Peers live as long as this does.
+  later->Do([self = shared_from_this(), &peer] { self->Drain(peer); });
 }
 
 void Peers::Impl::Drain(Peer& peer) {
   while (true) {
-    ConnPtr conn;
-    peer::v1::Batch batch;
+    Happening happening(Happening::Kind::kBatch);
     std::vector<Waiting> waiting;
     {
       MutexLock lock(&mu_);
@@ -1044,9 +1085,21 @@ void Peers::Impl::Drain(Peer& peer) {
         peer.delivering = false;
         return;
       }
-      conn = std::move(peer.inbox.front().first);
-      batch = std::move(peer.inbox.front().second);
+      happening = std::move(peer.inbox.front());
       peer.inbox.pop_front();
+    }
+    if (happening.kind == Happening::Kind::kOpened) {
+      runtime_->NodeIsUp(peer.node);
+      continue;
+    }
+    if (happening.kind == Happening::Kind::kLost) {
+      runtime_->NodeIsDown(peer.node, happening.reason);
+      continue;
+    }
+    const ConnPtr conn = std::move(happening.conn);
+    peer::v1::Batch batch = std::move(happening.batch);
+    {
+      MutexLock lock(&mu_);
       // What a lost stream brought is lost with it.
       if (conn->stage != Stage::kOpen) continue;
       waiting.reserve(static_cast<size_t>(batch.frames_size()));

@@ -28,8 +28,11 @@ namespace muster {
 struct CallOptions {
   // The call fails with DEADLINE_EXCEEDED after this long. Default 5 s, as in
   // OTP; infinite is allowed between processes. A call made while handling
-  // another never waits longer than that one's caller does. Zero or negative:
-  // DEADLINE_EXCEEDED at once, nothing is sent.
+  // another never waits longer than that one's caller does. Zero is allowed
+  // (otp C3): what is known at once is reported (NOPROC, MAILBOX_FULL, ...),
+  // else DEADLINE_EXCEEDED, since work without time left is dropped before it
+  // runs. Negative: INVALID_ARGUMENT BAD_TIMEOUT, nothing is sent. Casts have
+  // none.
   absl::Duration timeout = absl::Seconds(5);
   // ASCII metadata for the handler; at most 8 KiB.
   std::vector<std::pair<std::string, std::string>> metadata;
@@ -49,6 +52,9 @@ struct CallResult {
 };
 
 namespace internal {
+
+// INVALID_ARGUMENT BAD_TIMEOUT if it is negative (otp C3).
+absl::Status CheckTimeout(absl::Duration timeout);
 
 // Suspends the handler's coroutine until woken; see process.h. Returns a
 // function that wakes it, from any thread, once.

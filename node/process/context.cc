@@ -177,6 +177,11 @@ Pid Context::caller() const {
 void Context::StartCall(const ServerRef& to, absl::string_view path,
                         Payload request, const CallOptions& options,
                         absl::AnyInvocable<void(CallResult)> done) {
+  if (absl::Status status = internal::CheckTimeout(options.timeout);
+      !status.ok()) {
+    done(CallResult(std::move(status)));
+    return;
+  }
   if (!process_->FenceOpen()) {
     done(CallResult(Frozen().status()));
     return;

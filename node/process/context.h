@@ -134,6 +134,13 @@ class Context final : public Caller {
   // Sends an exit signal; `kill` cannot be trapped.
   void SendExit(const Pid& to, const ExitReason& reason);
 
+  // -- Other nodes (otp 13) ------------------------------------------------
+  // NodeUp and NodeDown infos come from now on; twice gives two copies, and
+  // one off ends all of them.
+  void MonitorNodes(bool on);
+  // Nodes with an open stream to this one, sorted.
+  std::vector<std::string> Nodes() const;
+
   // -- Waiting (only in coroutines) ----------------------------------------
   // co_await self.Sleep(d): the process waits, no thread does.
   Pending<Elapsed> Sleep(absl::Duration d);

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace muster {
 
 bool CallSlot::MarkDispatched() {
@@ -31,6 +33,14 @@ bool CallSlot::Fail(Error error) {
   auto done = std::move(done_);
   done(CallResult(error.status()));
   return true;
+}
+
+absl::Status internal::CheckTimeout(absl::Duration timeout) {
+  if (timeout >= absl::ZeroDuration()) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "BAD_TIMEOUT",
+               absl::StrCat("a timeout of ", absl::FormatDuration(timeout),
+                            " is negative"))
+      .NotExecuted();
 }
 
 bool SplitMethodPath(absl::string_view path, absl::string_view* service,

@@ -274,7 +274,7 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
     return;
   }
   if (is_system) {
-    if (absl::Status taken = PushSystem(std::move(request), slot);
+    if (absl::Status taken = PushSysRequest(std::move(request), slot);
         !taken.ok()) {
       slot->Complete(CallResult(std::move(taken)));
     }
@@ -306,7 +306,7 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
 }
 
 absl::Status Process::PushCast(Request request) {
-  if (IsSystem(request)) return PushSystem(std::move(request), nullptr);
+  if (IsSystem(request)) return PushSysRequest(std::move(request), nullptr);
   bool is_cast = false;
   absl::string_view method;
   if (absl::Status checked = CheckMethod(request, &is_cast, &method);
@@ -358,12 +358,28 @@ void Process::PushInfo(Info info) {
   if (submit) Submit();
 }
 
-void Process::PushDown(Down down) {
-  // Never refused: the monitor holds its room (guarantees section 8.3).
+void Process::PushSystem(Info info, MonitorRef down_ref) {
+  // As guarantees section 8.3 has it for monitors.
   Envelope envelope;
   envelope.kind = Envelope::Kind::kInfo;
-  envelope.down_ref = down.ref;
-  envelope.info = Info(std::move(down));
+  envelope.down_ref = down_ref;
+  envelope.info = std::move(info);
+  bool submit = false;
+  {
+    MutexLock lock(&mu_);
+    if (life_ == Life::kDead) return;
+    PushLocked(std::move(envelope));
+    submit = ScheduleLocked();
+  }
+  if (submit) Submit();
+}
+
+void Process::PushResponse(Info info,
+                           std::shared_ptr<const std::atomic<bool>> revoked) {
+  Envelope envelope;
+  envelope.kind = Envelope::Kind::kInfo;
+  envelope.info = std::move(info);
+  envelope.revoked = std::move(revoked);
   bool submit = false;
   {
     MutexLock lock(&mu_);

@@ -75,7 +75,14 @@ class Process final : public Task,
   absl::Status PushCast(Request request) ABSL_LOCKS_EXCLUDED(mu_);
   // Dropped and counted if the mailbox is full.
   void PushInfo(Info info) ABSL_LOCKS_EXCLUDED(mu_);
-  void PushDown(Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  // Never refused: what made it necessary holds its room.
+  void PushSystem(Info info, MonitorRef down_ref = MonitorRef())
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The response to a request of this process: never refused, since the
+  // request holds its room. Vanishes from the mailbox if `revoked` is true
+  // when its turn comes.
+  void PushResponse(Info info, std::shared_ptr<const std::atomic<bool>> revoked)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void SignalExit(const Pid& from, const ExitReason& reason, bool via_link)
       ABSL_LOCKS_EXCLUDED(mu_);
   // False: it is dead.
@@ -128,6 +135,12 @@ class Process final : public Task,
   void OwnMonitor(uint64_t ref) { own_monitors_.insert(ref); }
   // False: its Down has been handled, or it never was this process's.
   bool DisownMonitor(uint64_t ref) { return own_monitors_.erase(ref) > 0; }
+  // Numbers the responses to this process's requests as they arrive; any
+  // thread.
+  uint64_t NextArrival() {
+    // Relaxed: only the numbers' own order matters.
+    return arrivals_.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
   // The Down of `ref` is on its way and will be dropped.
   void FlushDown(uint64_t ref) { flushed_downs_.insert(ref); }
 
@@ -169,6 +182,7 @@ class Process final : public Task,
     Info info;
     std::optional<Exit> exit;
     MonitorRef down_ref;  // Of an info that is a Down.
+    std::shared_ptr<const std::atomic<bool>> revoked;  // Of a response.
     size_t bytes = 0;
   };
   struct Watcher {
@@ -227,7 +241,7 @@ class Process final : public Task,
 
   // -- System requests (sys_requests.cc, otp section 5) ---------------------
   // Takes one, or says why not; `slot` is null for an order without an answer.
-  absl::Status PushSystem(Request request, std::shared_ptr<CallSlot> slot)
+  absl::Status PushSysRequest(Request request, std::shared_ptr<CallSlot> slot)
       ABSL_LOCKS_EXCLUDED(mu_);
   static bool IsSystem(const Request& request);
   // Absent: it lives.
@@ -272,6 +286,7 @@ class Process final : public Task,
   std::atomic<uint64_t> handled_{0};
   // Acquire/release: a change of code may replace it by another constant.
   std::atomic<const ServiceInfo*> service_;
+  std::atomic<uint64_t> arrivals_{0};
   std::atomic<const std::string*> global_name_;
 
   // Owned by the running worker.

@@ -108,6 +108,11 @@ Process::Work Process::NextWork(bool fence_open) {
     if (frozen != Work::kNone) return frozen;
   }
   if (continue_.has_value()) return Work::kContinue;
+  // Acquire: whoever revoked it has taken the response.
+  while (!mailbox_.empty() && mailbox_.front().revoked != nullptr &&
+         mailbox_.front().revoked->load(std::memory_order_acquire)) {
+    mailbox_.pop_front();
+  }
   const auto next =
       suspended_ ? NextWhileSuspendedLocked() : mailbox_.begin();
   if (next != mailbox_.end()) {

@@ -191,7 +191,10 @@ void Runtime::SendDown(const Pid& watcher, Down down) {
     MutexLock lock(&mu_);
     if (monitors_.erase(down.ref.id) == 0) return;
   }
-  if (auto process = Find(watcher)) process->PushDown(std::move(down));
+  if (auto process = Find(watcher)) {
+    const MonitorRef ref = down.ref;
+    process->PushSystem(Info(std::move(down)), ref);
+  }
 }
 
 uint64_t Runtime::NextRef() {
@@ -260,6 +263,7 @@ void Runtime::Forget(const Process& process) {
     MutexLock lock(&mu_);
     const Pid& pid = process.pid();
     processes_.erase(pid.number);
+    node_watchers_.erase(pid);
     const auto erase_name = [&pid](auto& names, const std::string& name) {
       const auto at = names.find(name);
       if (at != names.end() && at->second == pid) names.erase(at);
@@ -307,21 +311,30 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
 }
 
 bool Runtime::IsElsewhere(const ServerRef& target) const {
+  // The null pid and the null name are nobody's, anywhere (otp C2).
   switch (target.kind()) {
     case ServerRef::Kind::kPid:
     case ServerRef::Kind::kAlias:
-      return target.pid().node != options_.node;
+      return !target.pid().empty() && target.pid().node != options_.node;
     case ServerRef::Kind::kLocal:
-      return !target.node().empty() && target.node() != options_.node;
+      return !target.name().empty() && !target.node().empty() &&
+             target.node() != options_.node;
     case ServerRef::Kind::kGlobal:
-      return true;
+      return !target.name().empty();
     case ServerRef::Kind::kVia:
       return false;
   }
   return false;
 }
 
+ServerRef Runtime::ResolveVia(const ServerRef& target) const {
+  if (target.kind() != ServerRef::Kind::kVia) return target;
+  const Pid pid = ResolveHere(target);
+  return pid.empty() || pid.node == options_.node ? target : ServerRef(pid);
+}
+
 void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
+  request.target = ResolveVia(request.target);
   const Pid here = ResolveHere(request.target);
   if (!here.empty()) {
     CallLocal(here, std::move(request), std::move(slot));
@@ -336,6 +349,7 @@ void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
 
 void Runtime::Cast(Request request,
                    absl::AnyInvocable<void(absl::Status)> taken) {
+  request.target = ResolveVia(request.target);
   const Pid here = ResolveHere(request.target);
   if (here.empty() && IsElsewhere(request.target) && router_ != nullptr) {
     router_->RouteCast(std::move(request), std::move(taken));
@@ -353,6 +367,7 @@ void Runtime::Cast(Request request,
 }
 
 absl::Status Runtime::CastAndForget(Request request) {
+  request.target = ResolveVia(request.target);
   absl::Status taken;
   const Pid here = ResolveHere(request.target);
   if (!here.empty()) {
@@ -363,7 +378,8 @@ absl::Status Runtime::CastAndForget(Request request) {
   return absl::IsResourceExhausted(taken) ? taken : absl::OkStatus();
 }
 
-void Runtime::Send(const ServerRef& to, Info info, Meta meta) {
+void Runtime::Send(const ServerRef& target, Info info, Meta meta) {
+  const ServerRef to = ResolveVia(target);
   const Pid here = ResolveHere(to);
   if (!here.empty()) {
     SendLocal(here, std::move(info));
@@ -372,19 +388,17 @@ void Runtime::Send(const ServerRef& to, Info info, Meta meta) {
   }
 }
 
-void Runtime::StartCall(Request request,
-                        absl::AnyInvocable<void(CallResult)> done) {
+std::shared_ptr<CallSlot> Runtime::StartCall(
+    Request request, absl::AnyInvocable<void(CallResult)> done) {
   struct Deadline {
     std::atomic<TimerId> timer{0};
   };
   const BootTime due = request.meta.deadline;
-  if (due <= clock().Boot()) {
-    done(CallResult(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
-                          "the call's deadline had passed before it was sent")
-                        .NotExecuted()
-                        .status()));
-    return;
-  }
+  const std::string target = request.target.ToString();
+  const auto expired = [](const std::string& name) {
+    return Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+                 absl::StrCat("no reply from '", name, "' in time"));
+  };
   auto deadline = std::make_shared<Deadline>();
   auto slot = std::make_shared<CallSlot>(
       [this, deadline, done = std::move(done)](CallResult result) mutable {
@@ -392,21 +406,22 @@ void Runtime::StartCall(Request request,
         if (timer != 0) scheduler_->Cancel(timer);
         done(std::move(result));
       });
+  if (due <= clock().Boot()) {
+    Call(std::move(request), slot);
+    slot->Fail(expired(target));
+    return slot;
+  }
   if (!due.is_infinite()) {
     std::weak_ptr<CallSlot> weak = slot;
-    const TimerId timer =
-        scheduler_->At(due, [weak, target = request.target.ToString()] {
-          auto expired = weak.lock();
-          if (expired == nullptr) return;
-          expired->Fail(
-              Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
-                    absl::StrCat("no reply from '", target, "' in time")));
-        });
+    const TimerId timer = scheduler_->At(due, [weak, target, expired] {
+      if (auto late = weak.lock()) late->Fail(expired(target));
+    });
     if (deadline->timer.exchange(timer) == kTimerDone) {
       scheduler_->Cancel(timer);
     }
   }
-  Call(std::move(request), std::move(slot));
+  Call(std::move(request), slot);
+  return slot;
 }
 
 void Runtime::CallLocal(const Pid& pid, Request request,

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
@@ -161,8 +163,11 @@ class Runtime {
   absl::Status CastAndForget(Request request);
   void Send(const ServerRef& to, Info info, Meta meta = Meta());
   // Call with the deadline in request.meta enforced here, on this node's
-  // clock; `done` comes exactly once.
-  void StartCall(Request request, absl::AnyInvocable<void(CallResult)> done);
+  // clock; `done` comes exactly once. A deadline that has passed leaves room
+  // only for what is known at once (otp C3). Returns the call's claim: whoever
+  // completes it gives the call up.
+  std::shared_ptr<CallSlot> StartCall(
+      Request request, absl::AnyInvocable<void(CallResult)> done);
 
   // To a process of this node; NOT_FOUND NOPROC if it is gone. For the router
   // and for what arrives from peers.
@@ -178,6 +183,19 @@ class Runtime {
   // True: it was active and no Down comes. False: a Down may be in the mailbox
   // or on its way to it.
   bool Demonitor(const Pid& watcher, MonitorRef ref);
+
+  // -- Other nodes (otp 13); nodes.cc --------------------------------------
+  // `on`: one more copy of each NodeUp and NodeDown for `watcher`; off: none.
+  void MonitorNodes(const Pid& watcher, bool on) ABSL_LOCKS_EXCLUDED(mu_);
+  // Sorted.
+  std::vector<std::string> Nodes() const ABSL_LOCKS_EXCLUDED(mu_);
+  // For the owner of the streams: a stream to `node` has opened, and nothing
+  // has been delivered from it yet; it is lost, everything that came by it has
+  // been delivered and everything that the loss ends has been told so. The
+  // calls for one node come one after the other, in turns.
+  void NodeIsUp(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_);
+  void NodeIsDown(absl::string_view node, const ExitReason& reason)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // -- Timers --------------------------------------------------------------
   // Delivers at expiry; a pid's timers end with it (otp T5).
@@ -224,6 +242,9 @@ class Runtime {
   };
 
   void SendDown(const Pid& watcher, Down down) ABSL_LOCKS_EXCLUDED(mu_);
+  template <typename Event>
+  void TellNodeWatchers(const absl::btree_map<Pid, int>& watchers,
+                        const Event& event) ABSL_LOCKS_EXCLUDED(mu_);
   // Frees an ending process's names and timers, before its links and monitors
   // fire (otp P8).
   void Forget(const Process& process) ABSL_LOCKS_EXCLUDED(mu_);
@@ -234,6 +255,9 @@ class Runtime {
   Pid ResolveHere(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
   // True: nobody but the router can serve it.
   bool IsElsewhere(const ServerRef& target) const;
+  // What a key in a registry stands for, if that is a process of another node;
+  // else the target itself.
+  ServerRef ResolveVia(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
 
   const RuntimeOptions options_;
   Scheduler* const scheduler_;
@@ -258,6 +282,10 @@ class Runtime {
   // Process number -> its armed timers.
   absl::flat_hash_map<uint64_t, absl::flat_hash_set<uint64_t>> timers_of_
       ABSL_GUARDED_BY(mu_);
+  // Nodes with an open stream.
+  absl::btree_set<std::string> nodes_ ABSL_GUARDED_BY(mu_);
+  // Who hears of them, and how many copies.
+  absl::btree_map<Pid, int> node_watchers_ ABSL_GUARDED_BY(mu_);
   // Monitor -> its target; the target holds the watcher.
   absl::flat_hash_map<uint64_t, Pid> monitors_ ABSL_GUARDED_BY(mu_);
 };

@@ -1,8 +1,10 @@
-// Exit and Down: the infos that the system itself sends (otp 1.3, 1.5).
+// Exit, Down, NodeUp and NodeDown: the infos that the system itself sends
+// (otp 1.3, 1.5, 13).
 #ifndef MUSTER_NODE_PROCESS_SIGNALS_H_
 #define MUSTER_NODE_PROCESS_SIGNALS_H_
 
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "node/types/exit_reason.h"
@@ -36,6 +38,25 @@ struct Down {
       : ref(m), pid(std::move(p)), reason(std::move(r)) {}
   MonitorRef ref;
   Pid pid;  // Empty: there was none (reason noproc).
+  ExitReason reason;
+};
+
+// A stream to another node has opened; for whoever asked with
+// Context::MonitorNodes (otp ND3). Comes once the node is in Context::Nodes()
+// and before any signal from it.
+struct NodeUp {
+  explicit NodeUp(std::string n) : node(std::move(n)) {}
+  std::string node;
+};
+
+// It was lost: noconnection, timeout (it was silent), or nodedown (its
+// incarnation is known to be dead). Comes once the node is not in
+// Context::Nodes() any more, after the Exits and Downs that the loss brought
+// (otp ND4) and before the NodeUp of the next stream.
+struct NodeDown {
+  NodeDown(std::string n, ExitReason r)
+      : node(std::move(n)), reason(std::move(r)) {}
+  std::string node;
   ExitReason reason;
 };
 

@@ -136,7 +136,7 @@ bool Process::IsSystem(const Request& request) {
          service == kSysService;
 }
 
-absl::Status Process::PushSystem(Request request,
+absl::Status Process::PushSysRequest(Request request,
                                  std::shared_ptr<CallSlot> slot) {
   const absl::string_view method = MethodOf(request);
   if (std::find(std::begin(kMethods), std::end(kMethods), method) ==
