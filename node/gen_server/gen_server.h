@@ -53,17 +53,18 @@ class GenServer : public ProcessBody {
   // request (CALLBACK_FAILED), and the server goes on.
 
   // A copy of the whole state, as a message (`Payload::Of(state)`) or, for
-  // readers on this node only, a C++ value. Must change nothing: it is called to
-  // look, before a change of state, and for the report of a crash, when it sees
-  // the state as the failed callback left it. Default: UNIMPLEMENTED
+  // readers on this node only, a C++ value. Must change nothing: it is called
+  // to look, before a change of state, and for the report of a crash, when it
+  // sees the state as the failed callback left it. Default: UNIMPLEMENTED
   // NO_SNAPSHOT.
   absl::StatusOr<Payload> Snapshot(Context& self) override;
   // Takes over a state that Snapshot made. If it fails, the server is given the
   // state that it had. Default: UNIMPLEMENTED NO_RESTORE.
   absl::Status Restore(Payload state, Context& self) override;
   // Changes what people are shown of the state, in sys::GetStatus and in the
-  // report of a crash; a place to leave out secrets. If it throws, a placeholder
-  // is shown and never the state itself (otp G26). Default: changes nothing.
+  // report of a crash; a place to leave out secrets. If it throws, a
+  // placeholder is shown and never the state itself (otp G26). Default: changes
+  // nothing.
   void FormatStatus(ServerStatus& status) override;
   // Called instead of Init on the new object of a change of code: takes the
   // Snapshot of the old one. `old_version` and `extra` are those of

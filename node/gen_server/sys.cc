@@ -30,10 +30,10 @@ absl::Status Ended(const ServerRef& server, const ExitReason& wanted,
   }
   const ExitReason reason = ExitReason::FromProto(response->reason());
   if (reason == wanted) return absl::OkStatus();
-  return Error(absl::StatusCode::kAborted, "CALLEE_EXITED",
-               absl::StrCat("'", server.ToString(), "' ended with ",
-                            reason.ToString(), ", not with ",
-                            wanted.ToString()))
+  return Error(
+             absl::StatusCode::kAborted, "CALLEE_EXITED",
+             absl::StrCat("'", server.ToString(), "' ended with ",
+                          reason.ToString(), ", not with ", wanted.ToString()))
       .With("exit_reason", reason.ToString())
       .Unknown();
 }
@@ -44,11 +44,11 @@ Pending<absl::Status> Stop(Caller& caller, const ServerRef& server,
                            const ExitReason& reason, absl::Duration timeout) {
   auto arrival = std::make_shared<StatusArrival>();
   if (timeout < absl::ZeroDuration()) {
-    arrival->Set(Error(absl::StatusCode::kInvalidArgument, "BAD_TIMEOUT",
-                       absl::StrCat("a timeout of ",
-                                    absl::FormatDuration(timeout),
-                                    ": it must not be negative"))
-                     .NotExecuted());
+    arrival->Set(
+        Error(absl::StatusCode::kInvalidArgument, "BAD_TIMEOUT",
+              absl::StrCat("a timeout of ", absl::FormatDuration(timeout),
+                           ": it must not be negative"))
+            .NotExecuted());
     return Pending<absl::Status>(std::move(arrival));
   }
   CallOptions options;
@@ -92,10 +92,9 @@ Pending<absl::Status> Ask(Caller& caller, const ServerRef& server,
                           absl::string_view method, Payload request,
                           const CallOptions& options) {
   auto arrival = std::make_shared<StatusArrival>();
-  caller.StartCall(server, Path(method), std::move(request), options,
-                   [arrival](CallResult result) {
-                     arrival->Set(std::move(result.status));
-                   });
+  caller.StartCall(
+      server, Path(method), std::move(request), options,
+      [arrival](CallResult result) { arrival->Set(std::move(result.status)); });
   return Pending<absl::Status>(std::move(arrival));
 }
 

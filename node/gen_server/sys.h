@@ -43,10 +43,12 @@ namespace muster {
 //   ABORTED CALLEE_EXITED          it ended with another (detail exit_reason)
 //   NOT_FOUND NOPROC               there is no such process
 //   UNAVAILABLE NODEDOWN, ABORTED NOCONNECTION   its node cannot be reached
-//   DEADLINE_EXCEEDED TIMEOUT      not within `timeout`; with outcome UNKNOWN it
+//   DEADLINE_EXCEEDED TIMEOUT      not within `timeout`; with outcome UNKNOWN
+//   it
 //                                  has the order and ends later. A zero timeout
 //                                  gives the order and does not wait
-//   FAILED_PRECONDITION CALLING_SELF   from one of its own callbacks: they return
+//   FAILED_PRECONDITION CALLING_SELF   from one of its own callbacks: they
+//   return
 //                                  Stop(reason) instead
 //   INVALID_ARGUMENT BAD_TIMEOUT   negative; nothing was sent
 Pending<absl::Status> Stop(Caller& caller, const ServerRef& server,
@@ -78,8 +80,8 @@ absl::StatusOr<State> ReadState(CallResult result) {
       return WrongState(muster::internal::TypeNameOf<Response>(),
                         result.reply.type());
     }
-    state = Payload::FromBytes(response->state().value(),
-                               response->state().type());
+    state =
+        Payload::FromBytes(response->state().value(), response->state().type());
   } else {
     state = std::move(result.reply);
   }
@@ -92,7 +94,8 @@ absl::StatusOr<State> ReadState(CallResult result) {
 
 }  // namespace internal
 
-// -- State (otp Y2) ------------------------------------------------------------
+// -- State (otp Y2)
+// ------------------------------------------------------------
 
 // Its state as Snapshot gives it; also of a suspended one. A C++ value can only
 // be had on its own node. UNIMPLEMENTED NO_SNAPSHOT, INTERNAL CALLBACK_FAILED
@@ -119,8 +122,9 @@ PendingCall<State> GetState(Caller& caller, const ServerRef& server,
 }
 
 // Gives it the state that `change` makes of its own and answers the new one. If
-// `change` or Restore fails, nothing has changed: INTERNAL CALLBACK_FAILED. Only
-// on the server's own node, since a function does not travel; SetState does.
+// `change` or Restore fails, nothing has changed: INTERNAL CALLBACK_FAILED.
+// Only on the server's own node, since a function does not travel; SetState
+// does.
 template <typename State>
 PendingCall<State> ReplaceState(
     Caller& caller, const ServerRef& server,
@@ -129,8 +133,8 @@ PendingCall<State> ReplaceState(
   auto arrival =
       std::make_shared<muster::internal::Arrival<absl::StatusOr<State>>>();
   muster::internal::ReplaceStateHere order;
-  order.change = [change =
-                      std::move(change)](Payload old) -> absl::StatusOr<Payload> {
+  order.change =
+      [change = std::move(change)](Payload old) -> absl::StatusOr<Payload> {
     std::unique_ptr<State> typed = old.template Take<State>();
     if (typed == nullptr) {
       return internal::WrongState(muster::internal::TypeNameOf<State>(),
@@ -140,22 +144,21 @@ PendingCall<State> ReplaceState(
     if (!changed.ok()) return changed.status();
     return Payload::Of(*std::move(changed));
   };
-  caller.StartCall(server, internal::Path("ReplaceState"),
-                   Payload::Of(std::move(order)), options,
-                   [arrival](CallResult result) {
-                     if (!result.status.ok()) {
-                       arrival->Set(std::move(result.status));
-                       return;
-                     }
-                     auto typed = result.reply.template Take<State>();
-                     if (typed == nullptr) {
-                       arrival->Set(internal::WrongState(
-                           muster::internal::TypeNameOf<State>(),
-                           result.reply.type()));
-                       return;
-                     }
-                     arrival->Set(std::move(*typed));
-                   });
+  caller.StartCall(
+      server, internal::Path("ReplaceState"), Payload::Of(std::move(order)),
+      options, [arrival](CallResult result) {
+        if (!result.status.ok()) {
+          arrival->Set(std::move(result.status));
+          return;
+        }
+        auto typed = result.reply.template Take<State>();
+        if (typed == nullptr) {
+          arrival->Set(internal::WrongState(
+              muster::internal::TypeNameOf<State>(), result.reply.type()));
+          return;
+        }
+        arrival->Set(std::move(*typed));
+      });
   return PendingCall<State>(std::move(arrival));
 }
 
@@ -165,7 +168,8 @@ Pending<absl::Status> SetState(Caller& caller, const ServerRef& server,
                                const google::protobuf::Message& state,
                                const CallOptions& options = CallOptions());
 
-// -- Suspending (otp Y3, Y4) ---------------------------------------------------
+// -- Suspending (otp Y3, Y4)
+// ---------------------------------------------------
 
 // From now on it handles only system requests and its parent's exit; all else
 // stays queued in order, and callers time out. Twice is fine, and so is Resume.
@@ -176,7 +180,8 @@ Pending<absl::Status> Suspend(Caller& caller, const ServerRef& server,
 Pending<absl::Status> Resume(Caller& caller, const ServerRef& server,
                              const CallOptions& options = CallOptions());
 
-// -- Looking (otp Y5 to Y7) ----------------------------------------------------
+// -- Looking (otp Y5 to Y7)
+// ----------------------------------------------------
 
 PendingCall<v1::GetStatusResponse> GetStatus(
     Caller& caller, const ServerRef& server,
@@ -225,7 +230,8 @@ Pending<absl::Status> RemoveHook(Caller& caller, const ServerRef& server,
 Pending<absl::Status> NoDebug(Caller& caller, const ServerRef& server,
                               const CallOptions& options = CallOptions());
 
-// -- Ending and changing (otp Y8, G27) -----------------------------------------
+// -- Ending and changing (otp Y8, G27)
+// -----------------------------------------
 
 // Orders it to end and does not wait; Stop does.
 PendingCast Terminate(Caller& caller, const ServerRef& server,

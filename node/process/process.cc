@@ -220,12 +220,12 @@ absl::Status Process::CheckMethod(const Request& request, bool* is_cast,
   }
   if (service != known_service.service) {
     return Error(absl::StatusCode::kUnimplemented, "WRONG_SERVICE",
-                 absl::StrCat(
-                     "'", name().empty() ? pid_.ToString() : name(),
-                     "' has the service ",
-                     known_service.service.empty() ? "(none)"
-                                                   : known_service.service,
-                     ", not ", service.substr(0, 64)))
+                 absl::StrCat("'", name().empty() ? pid_.ToString() : name(),
+                              "' has the service ",
+                              known_service.service.empty()
+                                  ? "(none)"
+                                  : known_service.service,
+                              ", not ", service.substr(0, 64)))
         .NotExecuted();
   }
   for (const MethodInfo& info : known_service.methods) {

@@ -30,8 +30,8 @@ void Process::PrepareReport(const ExitReason& reason) {
       absl::StrAppend(&report_, " (", request->meta.identity, ")");
     }
   }
-  absl::StrAppend(&report_, "; state: ",
-                  CutUtf8WithNote(state, kReportStateBytesMax));
+  absl::StrAppend(&report_,
+                  "; state: ", CutUtf8WithNote(state, kReportStateBytesMax));
   if (!status.log.empty()) absl::StrAppend(&report_, "; last events: ");
   for (size_t i = 0; i < status.log.size(); ++i) {
     absl::StrAppend(&report_, i == 0 ? "" : ", ",
@@ -42,11 +42,11 @@ void Process::PrepareReport(const ExitReason& reason) {
 void Process::LogEnding(const ExitReason& reason) {
   if (reason.IsNormal()) return;  // otp G23
   if (report_.empty()) PrepareReport(reason);
-  runtime_->log().Error(absl::StrCat(
-      pid_.ToString(), name().empty() ? "" : " ", name(),
-      spawn_.type.empty() ? "" : " (", spawn_.type,
-      spawn_.type.empty() ? "" : ")", " crashed: ", reason.ToString(),
-      report_));
+  runtime_->log().Error(absl::StrCat(pid_.ToString(), name().empty() ? "" : " ",
+                                     name(), spawn_.type.empty() ? "" : " (",
+                                     spawn_.type,
+                                     spawn_.type.empty() ? "" : ")",
+                                     " crashed: ", reason.ToString(), report_));
 }
 
 void Process::Crash(Stage stage, const ExitReason& reason) {

@@ -113,8 +113,7 @@ Process::Work Process::NextWork(bool fence_open) {
          mailbox_.front().revoked->load(std::memory_order_acquire)) {
     mailbox_.pop_front();
   }
-  const auto next =
-      suspended_ ? NextWhileSuspendedLocked() : mailbox_.begin();
+  const auto next = suspended_ ? NextWhileSuspendedLocked() : mailbox_.begin();
   if (next != mailbox_.end()) {
     TakeLocked(next);
     // Any message ends the wait for inactivity (otp G14); a system request

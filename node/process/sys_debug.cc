@@ -89,9 +89,9 @@ void SysDebug::Record(sys::v1::Event event, absl::string_view server,
         sink_(line);
       } catch (...) {
         SwitchTrace(false, nullptr);
-        logger.Warning(absl::StrCat("trace of ", server,
-                                    ": its sink threw and was removed: ",
-                                    ThrownReason().ToString()));
+        logger.Warning(absl::StrCat(
+            "trace of ", server,
+            ": its sink threw and was removed: ", ThrownReason().ToString()));
       }
     }
   }
@@ -104,9 +104,9 @@ void SysDebug::CallHooks(const sys::v1::Event& event, absl::string_view server,
     try {
       return !hook.call(event, server);
     } catch (...) {
-      logger.Warning(absl::StrCat("hook '", hook.id, "' of ", server,
-                                  " threw and was removed: ",
-                                  ThrownReason().ToString()));
+      logger.Warning(
+          absl::StrCat("hook '", hook.id, "' of ", server,
+                       " threw and was removed: ", ThrownReason().ToString()));
       return true;
     }
   });
@@ -156,8 +156,7 @@ sys::v1::GetLogResponse SysDebug::ReadLog(uint64_t after, BootTime now) {
   for (const sys::v1::Event& event : log_) {
     if (event.number() > after) *response.add_events() = event;
   }
-  const uint64_t first =
-      log_.empty() ? log_number_ + 1 : log_.front().number();
+  const uint64_t first = log_.empty() ? log_number_ + 1 : log_.front().number();
   if (first > after + 1) response.set_missed(first - after - 1);
   return response;
 }

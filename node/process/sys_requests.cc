@@ -127,7 +127,8 @@ absl::StatusOr<Payload> StateResponse(absl::StatusOr<Payload> state) {
 
 }  // namespace
 
-// -- Arrival -------------------------------------------------------------------
+// -- Arrival
+// -------------------------------------------------------------------
 
 bool Process::IsSystem(const Request& request) {
   absl::string_view service;
@@ -137,7 +138,7 @@ bool Process::IsSystem(const Request& request) {
 }
 
 absl::Status Process::PushSysRequest(Request request,
-                                 std::shared_ptr<CallSlot> slot) {
+                                     std::shared_ptr<CallSlot> slot) {
   const absl::string_view method = MethodOf(request);
   if (std::find(std::begin(kMethods), std::end(kMethods), method) ==
       std::end(kMethods)) {
@@ -210,12 +211,13 @@ std::deque<Process::Envelope>::iterator Process::NextWhileSuspendedLocked() {
   if (systems_queued_ == 0 && exits_queued_ == 0) return mailbox_.end();
   return std::find_if(
       mailbox_.begin(), mailbox_.end(), [this](const Envelope& e) {
-        return e.is_system() || (e.kind == Envelope::Kind::kExit &&
-                                 IsOrderToEnd(*e.exit));
+        return e.is_system() ||
+               (e.kind == Envelope::Kind::kExit && IsOrderToEnd(*e.exit));
       });
 }
 
-// -- Answers -------------------------------------------------------------------
+// -- Answers
+// -------------------------------------------------------------------
 
 void Process::HandleSystem() {
   if (!FenceOpen()) {
@@ -316,8 +318,8 @@ absl::StatusOr<Payload> Process::AnswerReplaceState(Payload& request) {
   } else {
     const auto read = Read<sys::v1::ReplaceStateRequest>(request);
     if (!read.ok()) return read.status();
-    changed = Payload::FromBytes((*read)->state().value(),
-                                 (*read)->state().type());
+    changed =
+        Payload::FromBytes((*read)->state().value(), (*read)->state().type());
   }
   // To go back to if Restore fails half-way (otp Y2).
   absl::StatusOr<Payload> before = TakeSnapshot();
@@ -327,10 +329,10 @@ absl::StatusOr<Payload> Process::AnswerReplaceState(Payload& request) {
     if (absl::IsUnimplemented(status)) return status;
     const absl::Status back = RestoreState(*std::move(before));
     if (back.ok()) return status;
-    return CallbackFailed("Restore",
-                          absl::StrCat(status.message(),
-                                       "; nor would it take the old state: ",
-                                       back.message()));
+    return CallbackFailed(
+        "Restore",
+        absl::StrCat(status.message(),
+                     "; nor would it take the old state: ", back.message()));
   }
   if (here != nullptr) return TakeSnapshot();
   return StateResponse<sys::v1::ReplaceStateResponse>(TakeSnapshot());
@@ -360,16 +362,15 @@ absl::StatusOr<Payload> Process::AnswerChangeCode(Payload& request) {
   });
   if (!status.ok()) return status;
   const ServiceInfo& old_service = *service_.load(std::memory_order_acquire);
-  if (next == nullptr ||
-      next->service_info().service != old_service.service) {
-    return Error(absl::StatusCode::kInvalidArgument, "WRONG_SERVICE",
-                 absl::StrCat("the factory made ",
-                              next == nullptr ? "no server"
-                                              : "a server of another service",
-                              ": it must serve ",
-                              old_service.service.empty()
-                                  ? "no service"
-                                  : old_service.service))
+  if (next == nullptr || next->service_info().service != old_service.service) {
+    return Error(
+               absl::StatusCode::kInvalidArgument, "WRONG_SERVICE",
+               absl::StrCat("the factory made ",
+                            next == nullptr ? "no server"
+                                            : "a server of another service",
+                            ": it must serve ",
+                            old_service.service.empty() ? "no service"
+                                                        : old_service.service))
         .NotExecuted();
   }
   absl::StatusOr<Payload> state = TakeSnapshot();
@@ -445,7 +446,8 @@ absl::StatusOr<Payload> Process::AnswerDebug(absl::string_view method,
   return Payload::Of(sys::v1::NoDebugResponse());
 }
 
-// -- For people ----------------------------------------------------------------
+// -- For people
+// ----------------------------------------------------------------
 
 absl::StatusOr<Payload> Process::AnswerStatus() {
   sys::v1::GetStatusResponse response;
@@ -494,8 +496,8 @@ ServerStatus Process::FormattedStatus(std::optional<ExitReason> reason,
   const std::string message = status.message;
   try {
     body_->FormatStatus(status);
-    *text = IsEmpty(status.state) && !none.empty() ? none
-                                                   : StateText(status.state);
+    *text =
+        IsEmpty(status.state) && !none.empty() ? none : StateText(status.state);
   } catch (...) {  // otp G26: never the raw state.
     status.state = Payload();
     status.message = message;
@@ -532,7 +534,8 @@ std::string Process::DescribeCurrent() const {
   return "";
 }
 
-// -- Events --------------------------------------------------------------------
+// -- Events
+// --------------------------------------------------------------------
 
 void Process::RecordIn(Stage stage) {
   Event event;
