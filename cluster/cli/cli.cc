@@ -198,6 +198,27 @@ class Cli {
             [this] { return Client().ProcessList(node_, system_); });
     processes->add_option("--node", node_, "only those of this node");
     processes->add_flag("--system", system_, "also Muster's own");
+    CLI::App* const get =
+        Add(process, "get", "What a process is, and its state.",
+            "muster process get counter_a",
+            [this] { return Client().ProcessGet(target_); });
+    get->add_option("NAME", target_, "the process's name or pid")->required();
+    CLI::App* const stop =
+        Add(process, "stop",
+            "End a process, with its Terminate, and wait until it is gone. A "
+            "supervisor may start it again.",
+            "muster process stop counter_a",
+            [this] { return Client().ProcessStop(target_, reason_); });
+    stop->add_option("NAME", target_, "the process's name or pid")->required();
+    stop->add_option("--reason", reason_,
+                     "normal (the default), shutdown, or a text of your own");
+    CLI::App* const trace =
+        Add(process, "trace",
+            "Print what a process handles and answers, as it happens.",
+            "muster process trace counter_a --for 10s",
+            [this] { return Client().ProcessTrace(target_, for_); });
+    trace->add_option("NAME", target_, "the process's name or pid")->required();
+    trace->add_option("--for", for_, "how long, as 10s or 2m (default 10s)");
 
     CLI::App* const name = AddNoun("name", "Cluster-wide names.");
     CLI::App* const names =
@@ -386,6 +407,8 @@ class Cli {
   std::string method_;
   std::string json_ = "{}";
   std::string condition_ = "running";
+  std::string reason_ = "normal";
+  std::string for_ = "10s";
   std::string file_;
   std::string node_;
   std::string prefix_;

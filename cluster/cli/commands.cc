@@ -34,18 +34,6 @@ constexpr absl::Duration kPollTimeout = absl::Seconds(5);
 constexpr int kPageSize = 10'000;
 constexpr char kDevAddress[] = "127.0.0.1:7700";
 
-// A name or pid that a person typed.
-absl::StatusOr<ServerRef> ParseTarget(const std::string& target) {
-  if (absl::StrContains(target, "~")) {
-    absl::StatusOr<Pid> pid = Pid::Parse(target);
-    if (!pid.ok()) return pid.status();
-    return ServerRef(*std::move(pid));
-  }
-  absl::Status valid = ValidateName(target);
-  if (!valid.ok()) return valid;
-  return ServerRef(target);
-}
-
 absl::Status NotRunning(absl::string_view what) {
   return Error(absl::StatusCode::kUnavailable, "NOT_RUNNING", what)
       .NotExecuted();
@@ -78,6 +66,17 @@ std::string JoinProblems(const std::vector<std::string>& problems) {
 }
 
 }  // namespace
+
+absl::StatusOr<ServerRef> ParseTarget(const std::string& target) {
+  if (absl::StrContains(target, "~")) {
+    absl::StatusOr<Pid> pid = Pid::Parse(target);
+    if (!pid.ok()) return pid.status();
+    return ServerRef(*std::move(pid));
+  }
+  absl::Status valid = ValidateName(target);
+  if (!valid.ok()) return valid;
+  return ServerRef(target);
+}
 
 // --- Asking a node -----------------------------------------------------------
 

@@ -18,8 +18,10 @@
 #include "cluster/cli/cli.h"
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/node_client.h"
+#include "google/protobuf/message.h"
 #include "node/gen_server/server_type.h"
 #include "node/rpc/address.h"
+#include "node/types/server_ref.h"
 
 namespace muster {
 
@@ -46,6 +48,9 @@ struct GlobalFlags {
   std::optional<absl::Duration> timeout;
 };
 
+// A name or pid that a person typed.
+absl::StatusOr<ServerRef> ParseTarget(const std::string& target);
+
 inline constexpr absl::Duration kTimeoutDefault = absl::Seconds(5);
 inline constexpr absl::Duration kWaitTimeoutDefault = absl::Seconds(30);
 
@@ -60,6 +65,14 @@ class ClientCommands {
   CommandResult NodeList();
   // `node` empty: all.
   CommandResult ProcessList(const std::string& node, bool system);
+  CommandResult ProcessGet(const std::string& target);
+  // Waits until it is gone. `reason`: "normal" (also if empty), "shutdown", or
+  // one of the user's own.
+  CommandResult ProcessStop(const std::string& target,
+                            const std::string& reason);
+  // Prints its events for `span` ("10s").
+  CommandResult ProcessTrace(const std::string& target,
+                             const std::string& span);
   CommandResult NameList(const std::string& prefix, bool system);
   CommandResult WhereIs(const std::string& name);
   // `json` "-": from stdin.
@@ -76,6 +89,10 @@ class ClientCommands {
   // Starts the command's time and connects.
   absl::Status Connect(absl::Duration default_timeout);
   absl::Duration Left() const;
+  // A system request (proto/muster/sys/v1/sys.proto).
+  absl::Status AskProcess(const ServerRef& server, const std::string& method,
+                          const google::protobuf::Message& request,
+                          google::protobuf::Message* response);
   absl::StatusOr<std::string> ReadInput(const std::string& path,
                                         size_t bytes_max) const;
   CommandResult Send(const std::string& target, const std::string& method,

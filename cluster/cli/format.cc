@@ -14,6 +14,7 @@
 #include "google/protobuf/util/json_util.h"
 #include "muster/core/v1/core.pb.h"
 #include "nlohmann/json.hpp"
+#include "node/gen_server/sys.h"
 #include "node/types/pid.h"
 #include "node/types/proto_time.h"
 
@@ -196,6 +197,30 @@ std::string WhereIsJson(const process::v1::WhereIsResponse& response) {
   return Dump(object);
 }
 
+std::string ProcessJson(const sys::v1::GetStatusResponse& response) {
+  Json object = MessageJson(response);
+  if (!response.state_type().empty()) {
+    Json state = Json::parse(response.formatted_state(), nullptr,
+                             /*allow_exceptions=*/false);
+    if (!state.is_discarded()) object["formatted_state"] = std::move(state);
+  }
+  return Dump(object);
+}
+
+std::string EventJsonLine(const sys::v1::Event& event) {
+  return MessageJson(event).dump(-1, ' ', false,
+                                 Json::error_handler_t::replace) +
+         "\n";
+}
+
+std::string EventLine(const sys::v1::Event& event) {
+  const absl::Time time = absl::FromUnixSeconds(event.time().seconds()) +
+                          absl::Nanoseconds(event.time().nanos());
+  return absl::StrCat(
+      absl::FormatTime("%H:%M:%E3SZ", time, absl::UTCTimeZone()), " ",
+      Cell(sys::EventText(event)), "\n");
+}
+
 std::string Table(std::vector<std::vector<std::string>> rows) {
   std::vector<size_t> widths;
   for (std::vector<std::string>& row : rows) {
@@ -268,6 +293,39 @@ std::string ProcessTable(const admin::v1::ListProcessesResponse& response) {
          AgeText(FromProtoDuration(process.age())), PidText(process.pid())});
   }
   return Table(std::move(rows));
+}
+
+std::string ProcessPage(const sys::v1::GetStatusResponse& response) {
+  std::vector<std::string> on;
+  if (response.statistics()) on.push_back("statistics");
+  if (response.log_limit() > 0) {
+    on.push_back(absl::StrCat("log of ", response.log_limit()));
+  }
+  if (response.trace()) on.push_back("trace");
+  for (const std::string& hook : response.hooks()) {
+    on.push_back(absl::StrCat("hook ", hook));
+  }
+  const std::vector<std::pair<std::string, std::string>> lines = {
+      {"pid", PidText(response.pid())},
+      {"name", response.name()},
+      {"type", response.type()},
+      {"service", response.service()},
+      {"state", response.state()},
+      {"parent", response.has_parent() ? PidText(response.parent()) : ""},
+      {"mailbox", absl::StrCat(response.mailbox())},
+      {"handled", absl::StrCat(response.handled())},
+      {"age", AgeText(FromProtoDuration(response.age()))},
+      {"switched on", absl::StrJoin(on, ", ")},
+      {"its state", response.formatted_state()}};
+  std::string page;
+  for (const auto& [name, value] : lines) {
+    absl::StrAppend(&page, name, std::string(13 - name.size(), ' '),
+                    Cell(value), "\n");
+  }
+  for (const sys::v1::Event& event : response.log()) {
+    absl::StrAppend(&page, EventLine(event));
+  }
+  return page;
 }
 
 std::string NameTable(const admin::v1::ListNamesResponse& response) {

@@ -14,6 +14,7 @@
 #include "muster/admin/v1/admin.pb.h"
 #include "muster/cluster/v1/cluster.pb.h"
 #include "muster/process/v1/process.pb.h"
+#include "muster/sys/v1/sys.pb.h"
 
 namespace muster {
 
@@ -28,6 +29,11 @@ std::string ListToJson(const google::protobuf::Message& message,
 // {name, node, pid, epoch}
 std::string WhereIsJson(const process::v1::WhereIsResponse& response);
 
+// `formatted_state` is an object if the state is a message.
+std::string ProcessJson(const sys::v1::GetStatusResponse& response);
+// One line.
+std::string EventJsonLine(const sys::v1::Event& event);
+
 // --- Tables ------------------------------------------------------------------
 
 // Columns as wide as their widest cell, two spaces between, none at the end of
@@ -37,6 +43,9 @@ std::string Table(std::vector<std::vector<std::string>> rows);
 std::string StatusPage(const admin::v1::GetStatusResponse& response);
 std::string NodeTable(const admin::v1::ListNodesResponse& response);
 std::string ProcessTable(const admin::v1::ListProcessesResponse& response);
+std::string ProcessPage(const sys::v1::GetStatusResponse& response);
+// One line: "12:00:00.123Z got call Increment (...) from ...".
+std::string EventLine(const sys::v1::Event& event);
 std::string NameTable(const admin::v1::ListNamesResponse& response);
 std::string WhereIsTable(const process::v1::WhereIsResponse& response);
 // Supervisors, each with its children below it.

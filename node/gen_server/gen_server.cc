@@ -21,6 +21,22 @@ Next GenServer::HandleTimeout(Context&) { return NoReply(); }
 
 Next GenServer::Terminate(const ExitReason&, Context&) { return NoReply(); }
 
+absl::StatusOr<Payload> GenServer::Snapshot(Context& self) {
+  return ProcessBody::Snapshot(self);
+}
+
+absl::Status GenServer::Restore(Payload state, Context& self) {
+  return ProcessBody::Restore(std::move(state), self);
+}
+
+void GenServer::FormatStatus(ServerStatus&) {}
+
+absl::Status GenServer::CodeChange(absl::string_view old_version, Payload state,
+                                   Payload extra, Context& self) {
+  return ProcessBody::CodeChange(old_version, std::move(state),
+                                 std::move(extra), self);
+}
+
 HandlerResult GenServer::OnInfo(Info& info, Context& self) {
   return HandleInfo(std::move(info), self).Erase();
 }

@@ -14,10 +14,13 @@
 
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "node/process/context.h"
 #include "node/process/process_body.h"
 #include "node/process/result.h"
+#include "node/process/server_status.h"
 #include "node/types/exit_reason.h"
 #include "node/types/info.h"
 #include "node/types/payload.h"
@@ -44,6 +47,31 @@ class GenServer : public ProcessBody {
   // this process traps exits. Not after kill, nor when a node dies (otp G19,
   // G20). What it answers is ignored; if it throws, that becomes the reason.
   virtual Next Terminate(const ExitReason& reason, Context& self);
+
+  // -- State from outside (gen_server/sys.h, otp section 5) -----------------
+  // Each runs between two callbacks and must not wait. What it throws fails the
+  // request (CALLBACK_FAILED), and the server goes on.
+
+  // A copy of the whole state, as a message (`Payload::Of(state)`) or, for
+  // readers on this node only, a C++ value. Must change nothing: it is called
+  // to look, before a change of state, and for the report of a crash, when it
+  // sees the state as the failed callback left it. Default: UNIMPLEMENTED
+  // NO_SNAPSHOT.
+  absl::StatusOr<Payload> Snapshot(Context& self) override;
+  // Takes over a state that Snapshot made. If it fails, the server is given the
+  // state that it had. Default: UNIMPLEMENTED NO_RESTORE.
+  absl::Status Restore(Payload state, Context& self) override;
+  // Changes what people are shown of the state, in sys::GetStatus and in the
+  // report of a crash; a place to leave out secrets. If it throws, a
+  // placeholder is shown and never the state itself (otp G26). Default: changes
+  // nothing.
+  void FormatStatus(ServerStatus& status) override;
+  // Called instead of Init on the new object of a change of code: takes the
+  // Snapshot of the old one. `old_version` and `extra` are those of
+  // sys::ChangeCode. If it fails, the old object goes on (otp G27). Default:
+  // UNIMPLEMENTED NO_CODE_CHANGE.
+  absl::Status CodeChange(absl::string_view old_version, Payload state,
+                          Payload extra, Context& self) override;
 
  private:
   HandlerResult OnInfo(Info& info, Context& self) final;

@@ -205,6 +205,7 @@ void StartWith(Runtime& runtime, std::unique_ptr<ProcessBody> server,
                Payload init, StartOptions options, SpawnOptions spawn,
                Done done) {
   spawn.timeout = options.timeout;
+  spawn.hibernate_after = options.hibernate_after;
   spawn.label = std::move(options.label);
   spawn.mailbox = options.mailbox;
   std::make_shared<Starting>(&runtime, std::move(options.name), std::move(done))

@@ -26,6 +26,8 @@ struct StartOptions {
   // Init is given up, and the process killed, after this long. Registering the
   // name counts in.
   absl::Duration timeout = absl::InfiniteDuration();
+  // Hibernates by itself after being idle for so long (otp G17).
+  absl::Duration hibernate_after = absl::InfiniteDuration();
   // What people call it, in logs and crash reports; empty: nothing.
   std::string label;
   // How much may wait for it, and what then happens.

@@ -32,7 +32,7 @@ void internal::Answer(CallSlot& slot, CallResult result, const Runtime& runtime,
     result.epoch = epoch;
     result.fence_remaining = runtime.fence().Remaining(now);
   }
-  slot.Complete(std::move(result));
+  if (!slot.Complete(std::move(result))) runtime.CountDroppedReply();
 }
 
 // -- From --------------------------------------------------------------------
@@ -210,7 +210,8 @@ void Process::StartExpired() {
 }
 
 bool Process::HasRoomLocked(size_t bytes) const {
-  return room_.Has(mailbox_.size() - reserved_queued_, mailbox_bytes_, bytes);
+  return room_.Has(mailbox_.size() - reserved_queued_ - systems_queued_,
+                   mailbox_bytes_, bytes);
 }
 
 Process::Room Process::MakeRoomLocked(size_t bytes) {
@@ -245,6 +246,8 @@ void Process::PushLocked(Envelope envelope) {
   mailbox_bytes_ += envelope.bytes;
   if (envelope.kind == Envelope::Kind::kExit) envelope.reserved = true;
   if (envelope.reserved) ++reserved_queued_;
+  if (envelope.is_system()) ++systems_queued_;
+  if (envelope.kind == Envelope::Kind::kExit) ++exits_queued_;
   mailbox_.push_back(std::move(envelope));
 }
 
@@ -266,6 +269,7 @@ Error Process::Exited(const ExitReason& reason) const {
 
 absl::Status Process::CheckMethod(const Request& request, bool* is_cast,
                                   absl::string_view* method) const {
+  const ServiceInfo& known_service = *service_.load(std::memory_order_acquire);
   absl::string_view service;
   if (!SplitMethodPath(request.method, &service, method)) {
     return Error(absl::StatusCode::kInvalidArgument, "BAD_METHOD",
@@ -274,43 +278,53 @@ absl::Status Process::CheckMethod(const Request& request, bool* is_cast,
                               "/package.Service/Method"))
         .NotExecuted();
   }
-  if (service != own_service().service) {
+  if (service != known_service.service) {
     return Error(absl::StatusCode::kUnimplemented, "WRONG_SERVICE",
                  absl::StrCat("'", name().empty() ? pid_.ToString() : name(),
                               "' has the service ",
-                              own_service().service.empty()
+                              known_service.service.empty()
                                   ? "(none)"
-                                  : own_service().service,
+                                  : known_service.service,
                               ", not ", service.substr(0, 64)))
         .NotExecuted();
   }
-  for (const MethodInfo& info : own_service().methods) {
+  for (const MethodInfo& info : known_service.methods) {
     if (info.name == *method) {
       *is_cast = info.cast;
       return absl::OkStatus();
     }
   }
   std::string known;
-  for (const MethodInfo& info : own_service().methods) {
+  for (const MethodInfo& info : known_service.methods) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", info.name);
   }
   return Error(absl::StatusCode::kUnimplemented, "UNKNOWN_METHOD",
-               absl::StrCat(own_service().service, " has no method '",
+               absl::StrCat(known_service.service, " has no method '",
                             method->substr(0, 64), "'; it has ", known))
       .NotExecuted();
 }
 
 void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
+  const bool is_system = IsSystem(request);
   bool is_cast = false;
   absl::string_view method;
-  if (absl::Status checked = CheckMethod(request, &is_cast, &method);
-      !checked.ok()) {
-    slot->Complete(CallResult(std::move(checked)));
-    return;
+  if (!is_system) {
+    if (absl::Status checked = CheckMethod(request, &is_cast, &method);
+        !checked.ok()) {
+      slot->Complete(CallResult(std::move(checked)));
+      return;
+    }
   }
   if (is_cast) {
     absl::Status taken = PushCast(std::move(request));
     slot->Complete(CallResult(std::move(taken)));
+    return;
+  }
+  if (is_system) {
+    if (absl::Status taken = PushSysRequest(std::move(request), slot);
+        !taken.ok()) {
+      slot->Complete(CallResult(std::move(taken)));
+    }
     return;
   }
   const bool chained = IsChained(request);
@@ -353,6 +367,7 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
 }
 
 absl::Status Process::PushCast(Request request) {
+  if (IsSystem(request)) return PushSysRequest(std::move(request), nullptr);
   bool is_cast = false;
   absl::string_view method;
   if (absl::Status checked = CheckMethod(request, &is_cast, &method);
@@ -560,7 +575,7 @@ ProcessInfo Process::Describe() const {
   info.parent = spawn_.parent.empty() ? spawn_.link_to : spawn_.parent;
   info.ancestors = spawn_.ancestors;
   MutexLock lock(&mu_);
-  info.mailbox = mailbox_.size();
+  info.mailbox = mailbox_.size() - systems_queued_;
   info.mailbox_bytes = mailbox_bytes_;
   info.dropped = dropped_;
   info.label = label_;
@@ -582,6 +597,10 @@ ProcessInfo Process::Describe() const {
     info.state = "waiting";
   } else if (running_ || scheduled_) {
     info.state = "running";
+  } else if (suspended_) {
+    info.state = "suspended";
+  } else if (hibernating_) {
+    info.state = "hibernating";
   } else {
     info.state = "idle";
   }

@@ -19,6 +19,9 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "node/base/mutex.h"
 #include "node/base/scheduler.h"
 #include "node/process/aliases.h"
@@ -28,7 +31,9 @@
 #include "node/process/process_body.h"
 #include "node/process/result.h"
 #include "node/process/runtime.h"
+#include "node/process/server_status.h"
 #include "node/process/signals.h"
+#include "node/process/sys_debug.h"
 #include "node/types/server_name.h"
 
 namespace muster {
@@ -171,10 +176,13 @@ class Process final : public Task,
   void set_trap_exit(bool on) ABSL_LOCKS_EXCLUDED(mu_);
   // The message that is being handled; null outside calls and casts.
   const Request* current_request() const {
-    return current_.request.has_value() ? &*current_.request : nullptr;
+    return current_.request.has_value() && !current_.is_system()
+               ? &*current_.request
+               : nullptr;
   }
-  const std::shared_ptr<CallSlot>& current_slot() const {
-    return current_.slot;
+  // Null outside calls. A system request is none: only Process answers it.
+  std::shared_ptr<CallSlot> current_slot() const {
+    return current_.is_system() ? nullptr : current_.slot;
   }
   // False for a server with a cluster-wide name whose node may have lost its
   // place (guarantees R10); asked before each dispatch, send and reply.
@@ -223,13 +231,15 @@ class Process final : public Task,
     kMessage,  // current_ holds it.
     kTimeout,
     kArmTimeout,  // Nothing to do and a Timeout is due later.
+    kHibernate,   // Idle for hibernate_after.
     kRefuse,      // Fence closed: refuse the call that current_ holds.
     kThaw,        // Fence closed: look again in a moment.
   };
 
   struct Envelope {
-    enum class Kind : uint8_t { kNone, kCall, kCast, kInfo, kExit };
+    enum class Kind : uint8_t { kNone, kCall, kCast, kInfo, kExit, kSystem };
     Kind kind = Kind::kNone;
+    bool is_system() const { return kind == Kind::kSystem; }
     std::optional<Request> request;
     std::shared_ptr<CallSlot> slot;
     Info info;
@@ -300,6 +310,9 @@ class Process final : public Task,
                            absl::string_view* method) const;
 
   Work NextWork(bool fence_open) ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes a message out of the mailbox, which is then current_.
+  void TakeLocked(std::deque<Envelope>::iterator at)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What there is to do while the fence is closed: kNone if nothing waits.
   Work FrozenWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefuseFrozen();
@@ -312,7 +325,13 @@ class Process final : public Task,
   void Apply(Stage stage, internal::Decision decision);
   void ApplyInit(internal::Decision decision);
   void ApplyAfter(After after);
-  // The report of an abnormal ending, before Terminate runs.
+  // bad_return_value if `decision` is not one that `stage` may answer
+  // (otp 3.2); only answers made at run time can be wrong.
+  std::optional<ExitReason> BadReturn(Stage stage,
+                                      const internal::Decision& decision) const;
+  // The server as it is when it crashes, for LogEnding after Terminate.
+  void PrepareReport(const ExitReason& reason);
+  // The report of an abnormal ending (otp G23).
   void LogEnding(const ExitReason& reason);
   void Crash(Stage stage, const ExitReason& reason);
   void BeginTerminate(ExitReason reason);
@@ -321,8 +340,48 @@ class Process final : public Task,
   void FinishCurrent();
   void ArmTimeout() ABSL_LOCKS_EXCLUDED(mu_);
   void TimeoutExpired(uint64_t generation) ABSL_LOCKS_EXCLUDED(mu_);
+  // How long it may be idle until something happens.
+  absl::Duration IdleLimit() const;
+  void Hibernate() ABSL_LOCKS_EXCLUDED(mu_);
   void ThawLater();
   void StartExpired() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // -- System requests (sys_requests.cc, otp section 5) ---------------------
+  // Takes one, or says why not; `slot` is null for an order without an answer.
+  absl::Status PushSysRequest(Request request, std::shared_ptr<CallSlot> slot)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  static bool IsSystem(const Request& request);
+  // Absent: it lives.
+  std::optional<ExitReason> ended_reason() const ABSL_LOCKS_EXCLUDED(mu_);
+  // An order to shut down: from the parent (otp G2) or from the system, which
+  // is everybody's.
+  bool IsOrderToEnd(const Exit& exit) const;
+  // The next item that a suspended process handles; mailbox_.end() if none.
+  std::deque<Envelope>::iterator NextWhileSuspendedLocked()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void HandleSystem();
+  absl::StatusOr<Payload> AnswerSystem(absl::string_view method,
+                                       Payload& request);
+  absl::StatusOr<Payload> AnswerState(Payload& request);
+  absl::StatusOr<Payload> AnswerReplaceState(Payload& request);
+  absl::StatusOr<Payload> AnswerStatus();
+  absl::StatusOr<Payload> AnswerChangeCode(Payload& request);
+  // What has to do with debug_.
+  absl::StatusOr<Payload> AnswerDebug(absl::string_view method,
+                                      Payload& request);
+  // The body's hooks, with what they throw as an error.
+  absl::StatusOr<Payload> TakeSnapshot();
+  absl::Status RestoreState(Payload state);
+  // `text` is the state for people; a placeholder if FormatStatus throws.
+  ServerStatus FormattedStatus(std::optional<ExitReason> reason,
+                               std::string* text);
+  // "call Increment (counter.v1.Request)"; empty if it handles nothing.
+  std::string DescribeCurrent() const;
+  // The end of whoever waits for an answer to `envelope`.
+  void FailEnvelope(Envelope& envelope, const ExitReason& reason);
+  void RecordIn(Stage stage);
+  void RecordOut(Stage stage, const internal::Decision& decision);
+  void Record(sys::v1::Event event);
 
   // Constant after construction.
   Runtime* const runtime_;
@@ -366,6 +425,11 @@ class Process final : public Task,
   absl::AnyInvocable<void()> on_cancel_;
   uint64_t watched_ = ~uint64_t{0};  // The message whose cancel is watched.
   std::unique_ptr<Becoming> become_;
+  // Null: nothing is switched on.
+  std::unique_ptr<internal::SysDebug> debug_;
+  TypeMark info_type_;  // Of the info that is being handled.
+  // The report of a crash until Terminate has run: what it was doing, in words.
+  std::string report_;
 
   mutable Mutex mu_;
   Life life_ ABSL_GUARDED_BY(mu_);
@@ -377,6 +441,8 @@ class Process final : public Task,
   bool timeout_due_ ABSL_GUARDED_BY(mu_) = false;
   bool timeout_armed_ ABSL_GUARDED_BY(mu_) = false;
   bool trap_exit_ ABSL_GUARDED_BY(mu_);
+  bool suspended_ ABSL_GUARDED_BY(mu_) = false;
+  bool hibernating_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t wait_token_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t idle_generation_ ABSL_GUARDED_BY(mu_) = 0;
   // Infos and casts for which there was no room.
@@ -392,7 +458,6 @@ class Process final : public Task,
   std::string waiting_in_ ABSL_GUARDED_BY(mu_);  // The callback that waits.
   Aliases aliases_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<uint64_t> unwanted_downs_ ABSL_GUARDED_BY(mu_);
-  bool hibernating_ ABSL_GUARDED_BY(mu_) = false;
   // Every local name it ever had; local_name_ points to one, or elsewhere.
   std::vector<std::unique_ptr<const std::string>> local_names_
       ABSL_GUARDED_BY(mu_);
@@ -409,6 +474,10 @@ class Process final : public Task,
   size_t mailbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::btree_map<Pid, LinkIds> links_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<uint64_t> own_monitors_ ABSL_GUARDED_BY(mu_);
+  // System requests and exits in the mailbox: what a suspended process looks
+  // for.
+  size_t systems_queued_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t exits_queued_ ABSL_GUARDED_BY(mu_) = 0;
   absl::btree_map<uint64_t, Watcher> watchers_ ABSL_GUARDED_BY(mu_);
   // Keeps this alive while it is in the run queue.
   std::shared_ptr<Process> self_ ABSL_GUARDED_BY(mu_);

@@ -3,9 +3,12 @@
 #ifndef MUSTER_NODE_PROCESS_PROCESS_BODY_H_
 #define MUSTER_NODE_PROCESS_PROCESS_BODY_H_
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "node/process/context.h"
 #include "node/process/result.h"
+#include "node/process/server_status.h"
 #include "node/types/exit_reason.h"
 #include "node/types/info.h"
 #include "node/types/payload.h"
@@ -33,6 +36,16 @@ class ProcessBody {
   virtual HandlerResult OnTimeout(Context& self) = 0;
   virtual HandlerResult OnTerminate(const ExitReason& reason,
                                     Context& self) = 0;
+
+  // For system requests (otp section 5); gen_server.h says what each is for.
+  // They run between callbacks; what they throw fails the request and nothing
+  // else. By default a body has no state to show and FormatStatus changes
+  // nothing.
+  virtual absl::StatusOr<Payload> Snapshot(Context& self);
+  virtual absl::Status Restore(Payload state, Context& self);
+  virtual void FormatStatus(ServerStatus& status);
+  virtual absl::Status CodeChange(absl::string_view old_version, Payload state,
+                                  Payload extra, Context& self);
 };
 
 }  // namespace muster

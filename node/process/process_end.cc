@@ -6,8 +6,39 @@
 #include "node/process/answer.h"
 #include "node/process/crash_report.h"
 #include "node/process/process.h"
+#include "node/types/utf8.h"
 
 namespace muster {
+namespace {
+
+// Of a state in a report; it is a line of a log.
+constexpr size_t kReportStateBytesMax = 4096;
+
+}  // namespace
+
+void Process::PrepareReport(const ExitReason& reason) {
+  // What failed to begin has no state (otp H9).
+  if (reason.IsNormal() || stage_ == Stage::kInit) return;
+  std::string state;
+  const ServerStatus status = FormattedStatus(reason, &state);
+  report_ = absl::StrCat("; last message: ",
+                         status.message.empty() ? "none" : status.message);
+  if (const Request* request = current_request()) {
+    absl::StrAppend(&report_, " from ",
+                    request->caller.empty() ? "a client outside"
+                                            : request->caller.ToString());
+    if (!request->meta.identity.empty()) {
+      absl::StrAppend(&report_, " (", request->meta.identity, ")");
+    }
+  }
+  absl::StrAppend(&report_,
+                  "; state: ", CutUtf8WithNote(state, kReportStateBytesMax));
+  if (!status.log.empty()) absl::StrAppend(&report_, "; last events: ");
+  for (size_t i = 0; i < status.log.size(); ++i) {
+    absl::StrAppend(&report_, i == 0 ? "" : ", ",
+                    internal::EventText(status.log[i]));
+  }
+}
 
 void Process::LogEnding(const ExitReason& reason) {
   if (reason.IsNormal()) return;  // otp G23
@@ -17,17 +48,13 @@ void Process::LogEnding(const ExitReason& reason) {
   report.label = info.label;
   report.type = info.type;
   report.handler = CurrentHandler();
-  if (current_.request.has_value()) {
-    report.message = current_.request->method;
-  } else if (current_.kind == Envelope::Kind::kInfo) {
-    report.message = current_.info.type();
-  }
   report.parent = info.parent;
   report.ancestors = info.ancestors;
   report.links = info.links;
   report.mailbox = info.mailbox;
   report.trap_exit = info.trap_exit;
-  runtime_->log().Error(report.ToString());
+  if (report_.empty()) PrepareReport(reason);
+  runtime_->log().Error(absl::StrCat(report.ToString(), report_));
 }
 
 void Process::Crash(Stage stage, const ExitReason& reason) {
@@ -77,6 +104,8 @@ void Process::Finish(const ExitReason& reason) {
     reserved_queued_ = 0;
     aliases_ = Aliases();
     monitors.swap(own_monitors_);
+    systems_queued_ = 0;
+    exits_queued_ = 0;
     start_error = start_error_;
     epoch = global_epoch_;
     ++wait_token_;
@@ -138,12 +167,12 @@ void Process::Finish(const ExitReason& reason) {
       runtime_->SendDown(ref, pid_, reason);
     }
   }
-  if (current_.slot != nullptr) current_.slot->Fail(Exited(reason));
+  FailEnvelope(current_, reason);
   for (const auto& slot : std::exchange(unanswered_, {})) {
     slot->Fail(Exited(reason));
   }
   for (Envelope& envelope : mailbox) {
-    if (envelope.slot != nullptr) envelope.slot->Fail(Exited(reason));
+    FailEnvelope(envelope, reason);
   }
   if (started_) {
     if (start_error.ok()) {

@@ -11,6 +11,7 @@
 #include "node/base/check.h"
 #include "node/process/answer.h"
 #include "node/process/process.h"
+#include "node/process/thrown.h"
 
 namespace muster {
 namespace {
@@ -40,8 +41,9 @@ std::string TypeName(const std::type_info* type) {
   return result;
 }
 
-// Inside a catch block: what was thrown.
-ExitReason ThrownReason() {
+}  // namespace
+
+ExitReason internal::ThrownReason() {
   try {
     throw;
   } catch (const std::exception& e) {
@@ -52,8 +54,6 @@ ExitReason ThrownReason() {
         "a value of type ", TypeName(abi::__cxa_current_exception_type())));
   }
 }
-
-}  // namespace
 
 Process* Process::Current() { return current_process; }
 
@@ -148,38 +148,48 @@ Process::Work Process::NextWork(bool fence_open) {
          mailbox_.front().revoked->load(std::memory_order_acquire)) {
     mailbox_.pop_front();
   }
-  if (!mailbox_.empty()) {
-    current_ = std::move(mailbox_.front());
-    mailbox_.pop_front();
-    mailbox_bytes_ -= current_.bytes;
-    if (current_.reserved) --reserved_queued_;
-    hibernating_ = false;
-    // Any message ends the wait for inactivity (otp G14).
+  const auto next = suspended_ ? NextWhileSuspendedLocked() : mailbox_.begin();
+  if (next != mailbox_.end()) {
+    TakeLocked(next);
+    // Any message ends the wait for inactivity (otp G14); a system request
+    // starts it again (otp G15).
     timeout_due_ = false;
     timeout_armed_ = false;
     ++idle_generation_;
+    if (!current_.is_system()) hibernating_ = false;
     return Work::kMessage;
   }
+  if (suspended_) return leave();  // otp Y3, Y4
   if (timeout_due_) {
     timeout_due_ = false;
     timeout_armed_ = false;
-    return Work::kTimeout;
+    return idle_after_ == absl::InfiniteDuration() ? Work::kHibernate
+                                                   : Work::kTimeout;
   }
-  if (idle_after_ != absl::InfiniteDuration() && !timeout_armed_) {
+  if (!timeout_armed_ && !hibernating_ &&
+      IdleLimit() != absl::InfiniteDuration()) {
     return Work::kArmTimeout;
   }
   return leave();
 }
 
+void Process::TakeLocked(std::deque<Envelope>::iterator at) {
+  current_ = std::move(*at);
+  mailbox_.erase(at);
+  mailbox_bytes_ -= current_.bytes;
+  if (current_.reserved) --reserved_queued_;
+  if (current_.is_system()) --systems_queued_;
+  if (current_.kind == Envelope::Kind::kExit) --exits_queued_;
+}
+
 Process::Work Process::FrozenWorkLocked() {
   // What is queued stays, calls are refused (guarantees R11).
-  const auto call = std::find_if(
-      mailbox_.begin(), mailbox_.end(),
-      [](const Envelope& e) { return e.kind == Envelope::Kind::kCall; });
+  const auto call =
+      std::find_if(mailbox_.begin(), mailbox_.end(), [](const Envelope& e) {
+        return e.kind == Envelope::Kind::kCall || e.is_system();
+      });
   if (call != mailbox_.end()) {
-    current_ = std::move(*call);
-    mailbox_.erase(call);
-    mailbox_bytes_ -= current_.bytes;
+    TakeLocked(call);
     return Work::kRefuse;
   }
   if (mailbox_.empty() && !continue_.has_value() && !timeout_due_) {
@@ -189,6 +199,10 @@ Process::Work Process::FrozenWorkLocked() {
 }
 
 void Process::RefuseFrozen() {
+  if (current_.slot == nullptr) {  // An order to end.
+    FinishCurrent();
+    return;
+  }
   current_.slot->Complete(
       CallResult(Error(absl::StatusCode::kUnavailable, "FROZEN",
                        absl::StrCat("'", name(),
@@ -211,6 +225,8 @@ void Process::Dispatch(Work work) {
         MutexLock lock(&mu_);
         reason = doomed_;
       }
+      // It had crashed, and was killed while Terminate ran.
+      if (!report_.empty()) LogEnding(*reason);
       Finish(*reason);
       return;
     }
@@ -233,6 +249,7 @@ void Process::Dispatch(Work work) {
       current_.kind = Envelope::Kind::kInfo;
       current_.info = *std::move(continue_);
       continue_.reset();
+      info_type_ = TypeMark(current_.info.payload());
       Invoke(Stage::kContinue,
              [this] { return body_->OnContinue(current_.info, context_); });
       return;
@@ -245,6 +262,9 @@ void Process::Dispatch(Work work) {
     case Work::kArmTimeout:
       ArmTimeout();
       return;
+    case Work::kHibernate:
+      Hibernate();
+      return;
     case Work::kRefuse:
       RefuseFrozen();
       return;
@@ -252,22 +272,27 @@ void Process::Dispatch(Work work) {
       break;
   }
 
-  idle_after_ = absl::InfiniteDuration();
   if (idle_timer_ != 0) {
     runtime_->scheduler().Cancel(std::exchange(idle_timer_, 0));
   }
+  if (current_.is_system()) {  // No message (otp G15, Y6).
+    HandleSystem();
+    return;
+  }
+  idle_after_ = absl::InfiniteDuration();
   handled_.fetch_add(1, std::memory_order_relaxed);
   absl::string_view service;
   absl::string_view method;
   if (current_.request.has_value()) {
     SplitMethodPath(current_.request->method, &service, &method);
-    for (const MethodInfo& info : service_->methods) {
+    for (const MethodInfo& info : own_service().methods) {
       // Relaxed: what it points to is constant.
       if (info.name == method) method_.store(&info, std::memory_order_relaxed);
     }
   }
   switch (current_.kind) {
     case Envelope::Kind::kNone:
+    case Envelope::Kind::kSystem:
       return;
     case Envelope::Kind::kCall:
       if (!FenceOpen()) {
@@ -303,19 +328,17 @@ void Process::Dispatch(Work work) {
           return;
         }
       }
+      info_type_ = TypeMark(current_.info.payload());
       Invoke(Stage::kInfo,
              [this] { return body_->OnInfo(current_.info, context_); });
       return;
     case Envelope::Kind::kExit: {
-      const Pid& parent =
-          spawn_.parent.empty() ? spawn_.link_to : spawn_.parent;
-      if (current_.exit->from == parent || current_.exit->from.empty()) {
-        // An order to shut down, from the parent (otp G2) or from the system,
-        // which is everybody's, never reaches HandleInfo.
+      if (IsOrderToEnd(*current_.exit)) {  // Never reaches HandleInfo.
         BeginTerminate(current_.exit->reason);
         return;
       }
       current_.info = Info(*std::move(current_.exit));
+      info_type_ = TypeMark(current_.info.payload());
       Invoke(Stage::kInfo,
              [this] { return body_->OnInfo(current_.info, context_); });
       return;
@@ -327,10 +350,11 @@ template <typename Callback>
 void Process::Invoke(Stage stage, Callback callback) {
   stage_ = stage;
   shown_stage_.store(stage, std::memory_order_relaxed);
+  if (debug_ != nullptr) RecordIn(stage);
   try {
     result_.emplace(callback());
   } catch (...) {
-    Crash(stage, ThrownReason());
+    Crash(stage, internal::ThrownReason());
     return;
   }
   Settle();
@@ -357,7 +381,7 @@ void Process::Settle() {
     decision = result_->Take();
   } catch (...) {
     result_.reset();
-    Crash(stage, ThrownReason());
+    Crash(stage, internal::ThrownReason());
     return;
   }
   result_.reset();
@@ -367,10 +391,16 @@ void Process::Settle() {
 void Process::Apply(Stage stage, internal::Decision decision) {
   using Kind = internal::Decision::Kind;
   if (stage == Stage::kTerminate) {
+    LogEnding(*ending_);
     Finish(*ending_);
     return;
   }
   shown_stage_.store(Stage::kNone, std::memory_order_relaxed);
+  if (std::optional<ExitReason> bad = BadReturn(stage, decision)) {
+    Crash(stage, *bad);
+    return;
+  }
+  if (debug_ != nullptr) RecordOut(stage, decision);
   if (stage == Stage::kInit) {
     ApplyInit(std::move(decision));
     return;
@@ -413,6 +443,46 @@ void Process::Apply(Stage stage, internal::Decision decision) {
   }
   FinishCurrent();
   ApplyAfter(std::move(decision.after));
+}
+
+std::optional<ExitReason> Process::BadReturn(
+    Stage stage, const internal::Decision& decision) const {
+  using Kind = internal::Decision::Kind;
+  const auto bad = [](absl::string_view what) {
+    return ExitReason::BadReturnValue(what);
+  };
+  const bool replies = decision.kind == Kind::kReply ||
+                       (decision.kind == Kind::kStop && decision.replies);
+  if (replies && stage != Stage::kCall) {
+    return bad(absl::StrCat("a reply (", decision.reply.type(),
+                            ") where there is no call"));
+  }
+  if (decision.kind == Kind::kIgnore && stage != Stage::kInit) {
+    return bad("Ignore() outside Init");
+  }
+  if (decision.kind == Kind::kError && !decision.refused &&
+      stage != Stage::kCall && stage != Stage::kInit) {
+    return bad(absl::StrCat("an error where there is no call: ",
+                            decision.error.message()));
+  }
+  if (decision.kind == Kind::kStop && !decision.stop.has_value()) {
+    return bad("a stop without a reason");
+  }
+  if (!replies) return std::nullopt;
+  for (const MethodInfo& info :
+       service_.load(std::memory_order_acquire)->methods) {
+    if (info.response.empty()) continue;
+    absl::string_view service;
+    absl::string_view method;
+    SplitMethodPath(current_.request->method, &service, &method);
+    if (info.name != method) continue;
+    const std::string type = decision.reply.type();
+    if (!type.empty() && type != info.response) {
+      return bad(absl::StrCat("a reply of type ", type, " where ", method,
+                              " answers ", info.response));
+    }
+  }
+  return std::nullopt;
 }
 
 void Process::ApplyInit(internal::Decision decision) {
@@ -484,13 +554,9 @@ void Process::ApplyAfter(After after) {
     case After::Kind::kContinue:
       continue_ = std::move(after.message);
       return;
-    case After::Kind::kHibernate: {
-      unanswered_.shrink_to_fit();
-      MutexLock lock(&mu_);
-      mailbox_.shrink_to_fit();
-      hibernating_ = true;
+    case After::Kind::kHibernate:
+      Hibernate();
       return;
-    }
   }
 }
 
@@ -527,8 +593,20 @@ std::string Process::CurrentHandler() const {
   return std::string(StageName(stage_));
 }
 
+void Process::Hibernate() {
+  unanswered_.shrink_to_fit();
+  MutexLock lock(&mu_);
+  hibernating_ = true;
+  mailbox_.shrink_to_fit();
+}
+
+absl::Duration Process::IdleLimit() const {
+  return idle_after_ == absl::InfiniteDuration() ? spawn_.hibernate_after
+                                                 : idle_after_;
+}
+
 void Process::BeginTerminate(ExitReason reason) {
-  LogEnding(reason);
+  PrepareReport(reason);
   ending_ = std::move(reason);
   Invoke(Stage::kTerminate,
          [this] { return body_->OnTerminate(*ending_, context_); });
@@ -540,14 +618,14 @@ void Process::ArmTimeout() {
     MutexLock lock(&mu_);
     timeout_armed_ = true;
     generation = ++idle_generation_;
-    if (idle_after_ == absl::ZeroDuration()) {
+    if (IdleLimit() <= absl::ZeroDuration()) {
       timeout_due_ = true;
       return;
     }
   }
   std::weak_ptr<Process> weak = shared_from_this();
   idle_timer_ = runtime_->scheduler().At(
-      runtime_->clock().Boot() + idle_after_, [weak, generation] {
+      runtime_->clock().Boot() + IdleLimit(), [weak, generation] {
         if (auto process = weak.lock()) process->TimeoutExpired(generation);
       });
 }

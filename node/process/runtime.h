@@ -90,6 +90,8 @@ struct SpawnOptions {
   std::vector<Pid> callers;
   // Init is given up, and the process killed, after this long.
   absl::Duration timeout = absl::InfiniteDuration();
+  // Hibernates by itself after being idle for so long (otp G17).
+  absl::Duration hibernate_after = absl::InfiniteDuration();
   // True: takes messages, but runs Init only after Release(); a claim of its
   // name is under way.
   bool hold = false;
@@ -101,7 +103,8 @@ struct ProcessInfo {
   std::string name;
   bool global = false;
   std::string type;
-  std::string state;  // "idle", "running", "waiting", "starting".
+  // "idle", "running", "waiting", "starting", "suspended", "hibernating".
+  std::string state;
   size_t mailbox = 0;
   uint64_t handled = 0;
   BootTime started;
@@ -324,6 +327,14 @@ class Runtime {
   // False also if an exit signal has decided its end (otp P9).
   bool IsAlive(const Pid& pid) const;
   RuntimeTables Tables() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Replies that had no effect: the call was answered already, or its caller
+  // had given up (otp G9).
+  uint64_t replies_dropped() const {
+    return replies_dropped_.load(std::memory_order_relaxed);
+  }
+  void CountDroppedReply() const {
+    replies_dropped_.fetch_add(1, std::memory_order_relaxed);
+  }
 
   const std::string& node() const { return options_.node; }
   const Epoch& epoch() const { return options_.epoch; }
@@ -405,6 +416,8 @@ class Runtime {
   Timers timers_{this};
   std::atomic<size_t> calls_{0};
   std::atomic<size_t> sleeps_{0};
+  // Relaxed: read by people only.
+  mutable std::atomic<uint64_t> replies_dropped_{0};
 
   mutable Mutex mu_;
   uint64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;

@@ -78,6 +78,21 @@ size_t Payload::size_bytes() const {
   return message_ != nullptr ? message_->ByteSizeLong() : bytes_.size();
 }
 
+TypeMark::TypeMark(const Payload& payload) {
+  if (payload.value_ != nullptr) {
+    cpp_ = &payload.value_->type();
+  } else if (payload.message_ != nullptr) {
+    descriptor_ = payload.message_->GetDescriptor();
+  } else {
+    text_ = payload.type_;
+  }
+}
+
+std::string TypeMark::Name() const {
+  if (cpp_ != nullptr) return internal::CppTypeName(*cpp_);
+  return descriptor_ != nullptr ? descriptor_->full_name() : text_;
+}
+
 Payload Payload::Clone() const {
   if (message_ == nullptr) return FromBytes(bytes_, type_);
   std::unique_ptr<google::protobuf::Message> copy(message_->New());

@@ -93,6 +93,8 @@ class Payload {
     return &static_cast<Value<T>*>(value_.get())->value;
   }
 
+  // The message, if it is one as an object; null otherwise.
+  const google::protobuf::Message* message() const { return message_.get(); }
   // Full name of the message's or C++ value's type; empty if it came as bytes
   // without one.
   std::string type() const;
@@ -119,6 +121,8 @@ class Payload {
     T value;
   };
 
+  friend class TypeMark;
+
   const google::protobuf::Message* AsMessage(
       const google::protobuf::Message& prototype);
 
@@ -126,6 +130,22 @@ class Payload {
   std::string bytes_;              // Only without message_.
   std::string type_;               // Only without message_.
   std::unique_ptr<Holder> value_;  // Excludes the others.
+};
+
+// Remembers the type of a payload that will be moved; costs nothing until
+// somebody asks.
+class TypeMark {
+ public:
+  TypeMark() = default;
+  explicit TypeMark(const Payload& payload);
+
+  // As Payload::type().
+  std::string Name() const;
+
+ private:
+  const google::protobuf::Descriptor* descriptor_ = nullptr;
+  const std::type_info* cpp_ = nullptr;
+  std::string text_;  // Of bytes.
 };
 
 }  // namespace muster

@@ -1,4 +1,4 @@
-// Durations as protobuf carries them.
+// Durations and times as protobuf carries them.
 //
 // Pure functions, any thread.
 #ifndef MUSTER_NODE_TYPES_PROTO_TIME_H_
@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
+#include "google/protobuf/timestamp.pb.h"
 
 namespace muster {
 
@@ -16,6 +17,9 @@ google::protobuf::Duration ToProtoDuration(absl::Duration d);
 
 // Never fails: seconds and nanoseconds are added up, whatever they say.
 absl::Duration FromProtoDuration(const google::protobuf::Duration& d);
+
+// To the millisecond; a time beyond the years 1 to 9999 becomes 1970.
+google::protobuf::Timestamp ToProtoTimestamp(absl::Time t);
 
 }  // namespace muster
 

@@ -10,6 +10,10 @@ namespace muster {
 struct MethodInfo {
   absl::string_view name;  // "Increment"
   bool cast = false;
+  // Full name of the response; empty: not checked. For servers whose answers
+  // are made at run time: a reply of another type ends them with
+  // bad_return_value (otp 3.2). Generated code cannot answer another.
+  absl::string_view response = "";
 };
 
 // Generated as a constant; a server without a service has an empty name.

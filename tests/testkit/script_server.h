@@ -7,6 +7,8 @@
 #include <memory>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/wrappers.pb.h"
 #include "node/gen_server/gen_server.h"
@@ -37,6 +39,11 @@ struct Script {
   std::function<Next(Info, Context&)> on_continue;
   std::function<Next(Context&)> timeout;
   std::function<Next(const ExitReason&, Context&)> terminate;
+  std::function<absl::StatusOr<Payload>(Context&)> snapshot;
+  std::function<absl::Status(Payload, Context&)> restore;
+  std::function<void(ServerStatus&)> format_status;
+  std::function<absl::Status(absl::string_view, Payload, Payload, Context&)>
+      code_change;
 };
 
 // Service test.v1.Script with the call `Call` and the cast `Cast`, both from
@@ -72,6 +79,26 @@ class ScriptServer final : public GenServer {
   Next Terminate(const ExitReason& reason, Context& self) override {
     if (!script_.terminate) return GenServer::Terminate(reason, self);
     return script_.terminate(reason, self);
+  }
+  absl::StatusOr<Payload> Snapshot(Context& self) override {
+    return script_.snapshot ? script_.snapshot(self)
+                            : GenServer::Snapshot(self);
+  }
+  absl::Status Restore(Payload state, Context& self) override {
+    return script_.restore ? script_.restore(std::move(state), self)
+                           : GenServer::Restore(std::move(state), self);
+  }
+  void FormatStatus(ServerStatus& status) override {
+    if (script_.format_status) script_.format_status(status);
+  }
+  absl::Status CodeChange(absl::string_view old_version, Payload state,
+                          Payload extra, Context& self) override {
+    if (!script_.code_change) {
+      return GenServer::CodeChange(old_version, std::move(state),
+                                   std::move(extra), self);
+    }
+    return script_.code_change(old_version, std::move(state), std::move(extra),
+                               self);
   }
 
  private:

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import threading
 import unittest
 
 import harness
@@ -36,6 +37,43 @@ class DevTest(unittest.TestCase):
             words = re.findall(r"'([^']*)'|(\S+)", line)
             result = harness.muster(*[a or b for a, b in words])
             self.assertEqual(result.code, 0, line + "\n" + result.err)
+
+    def test_a_process_is_looked_at_traced_and_stopped(self):
+        run = self.node.run
+        got = self.node.json("process", "get", "counter_b")
+        self.assertEqual(got["name"], "counter_b")
+        self.assertEqual(got["service"], "counter.v1.Counter")
+        self.assertEqual(got["state"], "running")
+        self.assertIn(got["pid"], run("process", "get", got["pid"]).out)
+
+        # Calls until the trace shows one.
+        stop = threading.Event()
+
+        def call():
+            while not stop.is_set():
+                run("call", "counter_b", "GetValue")
+        caller = threading.Thread(target=call)
+        caller.start()
+        try:
+            traced = run("process", "trace", "counter_b", "--for", "3s")
+        finally:
+            stop.set()
+            caller.join()
+        self.assertEqual(traced.code, 0, traced.err)
+        self.assertIn("got call GetValue", traced.out)
+        self.assertIn("sent reply (counter.v1.CounterValue", traced.out)
+        self.assertEqual(
+            self.node.json("process", "get", "counter_b")["log_limit"], 0)
+
+        stopped = run("process", "stop", "counter_b")
+        self.assertEqual((stopped.code, stopped.out), (0, "stopped\n"),
+                         stopped.err)
+        # Its supervisor starts it again.
+        self.assertEqual(run("wait", "counter_b", "--for", "running").code, 0)
+        again = self.node.json("process", "get", "counter_b")
+        self.assertNotEqual(again["pid"], got["pid"])
+        self.assertEqual(run("process", "stop", got["pid"]).code, 3)
+        self.assertEqual(run("process", "get", "nobody").code, 3)
 
     def test_calls(self):
         run = self.node.run

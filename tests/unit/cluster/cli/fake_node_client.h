@@ -31,6 +31,10 @@ struct FakeNode {
   absl::StatusOr<admin::v1::ApplyResponse> apply;
   absl::StatusOr<process::v1::WhereIsResponse> where;
   absl::StatusOr<process::v1::CallResponse> call;
+  // If set, answers instead of `call`.
+  std::function<absl::StatusOr<process::v1::CallResponse>(
+      const process::v1::CallRequest&)>
+      on_call;
   absl::StatusOr<process::v1::CastResponse> cast;
   // Each with all that it imports; all of them define all services.
   std::vector<google::protobuf::FileDescriptorProto> files;
@@ -84,7 +88,7 @@ class FakeNodeClient final : public NodeClient {
   absl::StatusOr<process::v1::CallResponse> Call(
       const process::v1::CallRequest& request, absl::Duration) override {
     node_->call_request = request;
-    return node_->call;
+    return node_->on_call ? node_->on_call(request) : node_->call;
   }
   absl::StatusOr<process::v1::CastResponse> Cast(
       const process::v1::CastRequest& request, absl::Duration) override {
