@@ -585,6 +585,7 @@ TEST_P(GenServerPathsTest, GS48_ALostNodesNamesAreNoprocOnceTheyAreFree) {
 TEST(ExpectationsTest, EveryCaseHasALineInWords) {
   const std::string table = ExpectationsAsMarkdown();
   std::cout << table;
+  EXPECT_THAT(table, ::testing::Not(::testing::HasSubstr(",  |")));
   for (const Path path : AllPaths()) {
     for (int what = 0; what <= static_cast<int>(Case::kCastFull); ++what) {
       const Expected expected = ExpectedOf(static_cast<Case>(what), path);
