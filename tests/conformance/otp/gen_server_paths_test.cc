@@ -1,5 +1,7 @@
 // The same GenServer cases over every path (otp 3, 4.1 to 4.3).
+#include <iostream>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -577,6 +579,20 @@ TEST_P(GenServerPathsTest, GS48_ALostNodesNamesAreNoprocOnceTheyAreFree) {
   EXPECT_TRUE(Is(Case::kNodeDown, world_->Call(1).status()));
   world_->FreeNames();
   EXPECT_TRUE(Is(Case::kNameFreed, world_->Call(1).status()));
+}
+
+// The table of docs/otp.md, to be copied from here when it changes.
+TEST(ExpectationsTest, EveryCaseHasALineInWords) {
+  const std::string table = ExpectationsAsMarkdown();
+  std::cout << table;
+  EXPECT_THAT(table, ::testing::Not(::testing::HasSubstr(",  |")));
+  for (const Path path : AllPaths()) {
+    for (int what = 0; what <= static_cast<int>(Case::kCastFull); ++what) {
+      const Expected expected = ExpectedOf(static_cast<Case>(what), path);
+      if (expected.kind != Expected::Kind::kError) continue;
+      EXPECT_THAT(table, ::testing::HasSubstr(std::string(expected.reason)));
+    }
+  }
 }
 
 }  // namespace

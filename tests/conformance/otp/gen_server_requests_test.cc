@@ -15,6 +15,7 @@
 #include "tests/conformance/otp/expect.h"
 #include "tests/conformance/otp/otp_case.h"
 #include "tests/conformance/otp/otp_cluster.h"
+#include "tests/testkit/runtime_fixture.h"
 
 namespace muster {
 namespace {
@@ -703,6 +704,59 @@ TEST_F(RequestsTest, GS23_ADyingAskerLeavesNothingBehind) {
   EXPECT_EQ(cluster_.AwaitEnd(asker), ExitReason::Killed());
   cluster_.RunFor(absl::Seconds(10));
   EXPECT_NE(cluster_.runtime("a").Find(server), nullptr);
+}
+
+// -- Real threads
+// ----------------------------------------------------------------
+
+TEST(RequestsOnThreadsTest, NoResponseIsLostOrSeenTwice) {
+  OTP_CASE("", "C20 C22 C9");
+  constexpr int kRounds = 300;
+  constexpr int kServers = 4;
+  constexpr int kRequests = 16;
+  ThreadRuntime node(4);
+  std::vector<Pid> servers;
+  for (int i = 0; i < kServers; ++i) {
+    servers.push_back(*node.Start(ScriptServer::Make()));
+  }
+  const Pid asker = *node.Start(std::make_unique<Actor>());
+  auto done = std::make_shared<internal::Arrival<bool>>();
+  int64_t answered = 0;
+  int64_t abandoned = 0;
+  bool strange = false;
+  Tell(node.runtime(), asker, [&](Context& self) -> Next {
+    for (int round = 0; round < kRounds; ++round) {
+      RequestIds<int> ids;
+      for (int i = 0; i < kRequests; ++i) {
+        RequestId id =
+            SendRequest(self, servers[i % kServers], kScriptCall, MakeInt64(i));
+        if (!ids.Add(std::move(id), i).ok()) strange = true;
+      }
+      // Responses race with deadlines: each comes once, or its request is
+      // abandoned.
+      while (!ids.empty()) {
+        auto got = co_await ids.Wait(self, absl::Microseconds(round % 7));
+        if (got.kind == CollectedKind::kTimeout && round % 3 == 0) {
+          got = co_await ids.Receive(self, absl::Microseconds(1));
+          if (got.kind == CollectedKind::kTimeout) {
+            abandoned += static_cast<int64_t>(ids.size());
+            break;
+          }
+        }
+        if (got.kind != CollectedKind::kResponse) continue;
+        absl::StatusOr<Int64> value = got.response.As<Int64>();
+        if (!value.ok() || value->value() != got.label) strange = true;
+        ++answered;
+      }
+    }
+    done->Set(true);
+    co_return NoReply();
+  });
+  internal::BlockUntil(
+      [&](absl::AnyInvocable<void()> wake) { done->OnReady(std::move(wake)); });
+  EXPECT_FALSE(strange);
+  EXPECT_EQ(answered + abandoned, kRounds * kRequests);
+  EXPECT_GT(answered, 0);
 }
 
 }  // namespace

@@ -185,7 +185,10 @@ std::string CellOf(const Expected& expected) {
   }
   return absl::StrCat(
       expected.reason.empty() ? "the handler's own code" : expected.reason,
-      ", ", OutcomeName(expected.outcome));
+      ", ",
+      expected.outcome == Outcome::kUnspecified
+          ? "UNKNOWN or NOT_EXECUTED"
+          : OutcomeName(expected.outcome));
 }
 
 // The pid of no process, for calls before there is a server.
