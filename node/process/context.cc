@@ -121,9 +121,7 @@ const Pid& Context::pid() const { return process_->pid(); }
 const std::string& Context::name() const { return process_->name(); }
 const std::string& Context::node() const { return process_->pid().node; }
 Runtime& Context::runtime() const { return process_->runtime(); }
-const std::vector<Pid>& Context::callers() const {
-  return process_->callers();
-}
+const std::vector<Pid>& Context::callers() const { return process_->callers(); }
 
 absl::StatusOr<Epoch> Context::fencing_token() const {
   if (process_->global_name().empty()) {
