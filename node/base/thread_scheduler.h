@@ -102,12 +102,11 @@ class ThreadScheduler final : public Scheduler {
   void Block(absl::AnyInvocable<void()> work) override
       ABSL_LOCKS_EXCLUDED(block_mu_);
   Clock& clock() override { return *clock_; }
-  int workers() const override { return static_cast<int>(workers_.size()); }
 
   // Stalls noticed so far.
   uint64_t stalls() const { return stalls_.load(std::memory_order_relaxed); }
   // Workers there are now, those added for stalls included.
-  int workers() const ABSL_LOCKS_EXCLUDED(park_mu_);
+  int workers() const override ABSL_LOCKS_EXCLUDED(park_mu_);
   // Armed timers.
   size_t timers() const ABSL_LOCKS_EXCLUDED(timer_mu_);
 

@@ -254,7 +254,7 @@ bool ResponseWait::ready() const {
 }
 
 void ResponseWait::Suspend() {
-  waker_ = std::make_shared<Waker>(SuspendCurrentProcess(), count_);
+  waker_ = std::make_shared<Waker>(SuspendCurrentProcess(/*call=*/0), count_);
   if (!deadline_.is_infinite()) {
     waker_->timer = self_.runtime().scheduler().At(
         deadline_, [waker = waker_] { waker->Fire(); });

@@ -45,7 +45,7 @@ class Starting : public std::enable_shared_from_this<Starting> {
 
   Runtime* const runtime_;
   const ServerName name_;
-  ViaRegistry* via_ = nullptr;
+  std::shared_ptr<ViaRegistry> via_;
   NameRegistry* names_ = nullptr;
 
   Mutex mu_;
@@ -69,7 +69,7 @@ absl::Status Starting::Check() {
     }
   }
   if (name_.kind() == ServerName::Kind::kVia) {
-    via_ = runtime_->FindVia(name_.registry());
+    via_ = runtime_->HoldVia(name_.registry());
     if (via_ == nullptr) {
       return Error(absl::StatusCode::kInvalidArgument, "BAD_NAME",
                    absl::StrCat("this node has no registry called ",

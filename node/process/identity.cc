@@ -167,7 +167,7 @@ std::optional<ExitReason> Process::TakeBecoming() {
       }
       break;
     case ServerName::Kind::kVia: {
-      const ViaRegistry* const via = runtime_->FindVia(claimed.registry());
+      const auto via = runtime_->HoldVia(claimed.registry());
       if (via == nullptr || via->WhereIs(claimed.name()) != pid_) {
         return ExitReason::Custom(absl::StrCat("process_not_registered_via(",
                                                claimed.registry(), ")"));

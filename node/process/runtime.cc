@@ -72,10 +72,6 @@ void Runtime::RemoveVia(absl::string_view name) {
   vias_.erase(name);
 }
 
-ViaRegistry* Runtime::FindVia(absl::string_view name) const {
-  return HoldVia(name).get();
-}
-
 std::shared_ptr<ViaRegistry> Runtime::HoldVia(absl::string_view name) const {
   MutexLock lock(&mu_);
   const auto at = vias_.find(name);

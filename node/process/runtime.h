@@ -168,9 +168,7 @@ class Runtime {
   void RemoveVia(absl::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
   // What parts of this node share by name.
   Attachments& attachments() { return attachments_; }
-  // Null: there is none.
-  ViaRegistry* FindVia(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_);
-  // Lives as long as it is held, if it was added so.
+  // Null: there is none. Lives as long as it is held, if it was added so.
   std::shared_ptr<ViaRegistry> HoldVia(absl::string_view name) const
       ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -210,7 +210,7 @@ Registry::~Registry() = default;
 
 absl::StatusOr<Registry*> Registry::Find(const Runtime& runtime,
                                          absl::string_view name) {
-  auto* const registry = dynamic_cast<Registry*>(runtime.FindVia(name));
+  auto* const registry = dynamic_cast<Registry*>(runtime.HoldVia(name).get());
   if (registry == nullptr) {
     return Error(absl::StatusCode::kNotFound, "UNKNOWN_REGISTRY",
                  absl::StrCat("no registry called ", LogSafe(name),
@@ -355,6 +355,13 @@ Pid Registry::Insert(absl::string_view key, const Pid& pid,
   return Pid();
 }
 
+absl::Status Registry::Restarting() const {
+  return Error(absl::StatusCode::kUnavailable, "RESTARTING",
+               absl::StrCat("registry '", options_.name,
+                            "' does not run at the moment"))
+      .NotExecuted();
+}
+
 absl::StatusOr<Pid> Registry::Add(absl::string_view key, const Pid& pid,
                                   SharedValue value) {
   Partition& home = HomeOf(pid);
@@ -371,10 +378,7 @@ absl::StatusOr<Pid> Registry::Add(absl::string_view key, const Pid& pid,
     }
   }
   if (owner.empty()) {
-    return Error(absl::StatusCode::kUnavailable, "RESTARTING",
-                 absl::StrCat("registry '", options_.name,
-                              "' does not run at the moment"))
-        .NotExecuted();
+    return Restarting();
   }
   const Pid holder = Insert(key, pid, value);
   if (!holder.empty()) {
@@ -386,7 +390,10 @@ absl::StatusOr<Pid> Registry::Add(absl::string_view key, const Pid& pid,
         .NotExecuted();
   }
   if (first) {
-    runtime()->Link(pid, owner);
+    if (!runtime()->Link(pid, owner).ok()) {  // The owner has just ended.
+      Forget(key, pid, 1);
+      return Restarting();
+    }
     const uint64_t observer = runtime()->ObserveExit(
         pid, [this, pid](const ExitReason&) { ProcessEnded(pid); });
     bool kept = false;

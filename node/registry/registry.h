@@ -273,6 +273,7 @@ class Registry final : public ViaRegistry {
   void OwnerStarted(size_t partition, const Pid& owner);
   void OwnerEnded(size_t partition, const Pid& owner);
 
+  absl::Status Restarting() const;
   absl::StatusOr<Pid> Add(absl::string_view key, const Pid& pid,
                           SharedValue value);
   // The holder in the way; the empty pid if `pid` has the key now.

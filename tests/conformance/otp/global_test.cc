@@ -409,7 +409,7 @@ TEST_F(Global, ViaGlobalIsTheNameItself) {
   EXPECT_EQ(ReasonOf(taken), "ALREADY_STARTED") << taken;
   EXPECT_EQ(DetailOf(taken, "pid"), pid->ToString());
   // Only its own process loses it.
-  ViaRegistry* const via = RuntimeOf(2).FindVia("global");
+  const auto via = RuntimeOf(2).HoldVia("global");
   via->Unregister("name", Spawn(2));
   cluster_.RunFor(absl::Seconds(1));
   EXPECT_TRUE(AllSee("name", *pid));

@@ -123,7 +123,7 @@ class PartitionSupervisorCases : public ::testing::Test {
     absl::StatusOr<Pid> pid = TryStart(spec);
     EXPECT_TRUE(IsError(pid.status(), absl::StatusCode::kInvalidArgument,
                         "BAD_SUPERVISOR_SPEC", Outcome::kExecuted));
-    EXPECT_EQ(sim_.runtime().FindVia(spec.name), nullptr);
+    EXPECT_EQ(sim_.runtime().HoldVia(spec.name), nullptr);
     return std::string(pid.status().message());
   }
 
@@ -273,7 +273,7 @@ TEST_F(PartitionSupervisorCases, EPS06_APartitionThatCannotStartFailsItAll) {
   EXPECT_THAT(DetailOf(pid.status(), "exit_reason"),
               HasSubstr("shutdown(failed_to_start_child 2"));
   EXPECT_EQ(sim_.runtime().process_count(), 0u);
-  EXPECT_EQ(sim_.runtime().FindVia("pools"), nullptr);
+  EXPECT_EQ(sim_.runtime().HoldVia("pools"), nullptr);
   // The name is free.
   fail_.clear();
   Start(Spec(3));
@@ -298,13 +298,13 @@ TEST_F(PartitionSupervisorCases, EPS08_AStoppedOneIsDeadAndItsNameFree) {
   EXPECT_EQ(sim_.Stop(pid), ExitReason::Shutdown());
   EXPECT_FALSE(sim_.Alive(pid));
   EXPECT_EQ(sim_.runtime().process_count(), 0u);
-  EXPECT_EQ(sim_.runtime().FindVia("pools"), nullptr);
+  EXPECT_EQ(sim_.runtime().HoldVia("pools"), nullptr);
   EXPECT_TRUE(Route(int64_t{1}).empty());
   // A kill frees it, too.
   sim_.runtime().SendExit(Pid(), Start(Spec(3)), ExitReason::Kill());
   sim_.RunReady();
   EXPECT_EQ(sim_.runtime().process_count(), 0u);
-  EXPECT_EQ(sim_.runtime().FindVia("pools"), nullptr);
+  EXPECT_EQ(sim_.runtime().HoldVia("pools"), nullptr);
 }
 
 // -- Asking it ----------------------------------------------------------------

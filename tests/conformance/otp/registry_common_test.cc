@@ -189,7 +189,7 @@ TEST_F(RegistryTest, R1_BadOptionsFailTheStart) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_EQ(ReasonOf(status), "BAD_REGISTRY") << status;
   }
-  EXPECT_EQ(node_.runtime().FindVia("r"), nullptr);
+  EXPECT_EQ(node_.runtime().HoldVia("r"), nullptr);
 }
 
 TEST_F(RegistryTest, SecondStartIsRefusedAndHarmsNobody) {
@@ -200,7 +200,7 @@ TEST_F(RegistryTest, SecondStartIsRefusedAndHarmsNobody) {
   Registry twin({.name = "registry"});
   const absl::Status taken = node_.Start(twin.MakeProcess()).status();
   EXPECT_EQ(ReasonOf(taken), "ALREADY_STARTED") << taken;
-  EXPECT_EQ(node_.runtime().FindVia("registry"), &registry);
+  EXPECT_EQ(node_.runtime().HoldVia("registry").get(), &registry);
   EXPECT_TRUE(Register(registry, Spawn(), "a").ok());
 }
 
