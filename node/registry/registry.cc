@@ -390,7 +390,8 @@ absl::StatusOr<Pid> Registry::Add(absl::string_view key, const Pid& pid,
         .NotExecuted();
   }
   if (first) {
-    if (!runtime()->Link(pid, owner).ok()) {  // The owner has just ended.
+    if (!runtime()->Link(pid, owner).ok() &&
+        runtime()->Find(pid) != nullptr) {  // The owner has just ended.
       Forget(key, pid, 1);
       return Restarting();
     }
