@@ -26,6 +26,7 @@
 #include "node/types/exit_reason.h"                // IWYU pragma: export
 #include "node/types/info.h"                       // IWYU pragma: export
 #include "node/types/pid.h"                        // IWYU pragma: export
+#include "node/types/server_name.h"                // IWYU pragma: export
 #include "node/types/server_ref.h"                 // IWYU pragma: export
 #include "node/types/status.h"                     // IWYU pragma: export
 

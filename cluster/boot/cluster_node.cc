@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "cluster/membership/descriptors.h"
 #include "cluster/supervisor/agent.h"
-#include "node/supervisor/supervisor.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
@@ -161,44 +160,64 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   agent.type = "agent";
   runtime_->Spawn(std::make_unique<Agent>(env), Payload(), std::move(agent),
                   [](absl::Status) {});
-  StartGroupScopes();
+  StartLocalParts();
   // Names first: whoever acts on a tree must know who owns what.
   registry_->Start([this] { Ready(); });
 }
 
-void ClusterNode::StartGroupScopes() {
-  SupervisorSpec spec;
-  for (const std::string& scope : options_.group_scopes) {
-    ChildSpec child;
-    child.id = scope;
-    child.name = ScopeName(scope);
-    child.factory = [this, scope] {
-      GroupScopeOptions options;
-      options.scope = scope;
-      options.nodes = [this] {
-        std::vector<std::string> nodes;
-        for (const Member& member : membership_->Members()) {
-          nodes.push_back(member.record.node());
-        }
-        return nodes;
-      };
-      return std::make_unique<GroupScope>(std::move(options), options_.node,
-                                          &runtime_->attachments());
+ChildSpec ClusterNode::GroupScopeChild(const std::string& scope) {
+  ChildSpec child;
+  child.id = scope;
+  child.name = ScopeName(scope);
+  child.factory = [this, scope] {
+    GroupScopeOptions options;
+    options.scope = scope;
+    options.nodes = [this] {
+      std::vector<std::string> nodes;
+      for (const Member& member : membership_->Members()) {
+        nodes.push_back(member.record.node());
+      }
+      return nodes;
     };
-    spec.children.push_back(std::move(child));
+    return std::make_unique<GroupScope>(std::move(options), options_.node,
+                                        &runtime_->attachments());
+  };
+  return child;
+}
+
+void ClusterNode::StartLocalParts() {
+  SupervisorSpec spec;
+  for (const std::string& scope : options_.local.group_scopes) {
+    spec.children.push_back(GroupScopeChild(scope));
+  }
+  auto types = std::make_shared<TaskTypes>();
+  absl::Status bad;
+  for (const TaskType& type : options_.local.tasks) {
+    bad.Update(types->Add(type));
+  }
+  spec.children.push_back(RemoteTasks::AsChild(std::move(types)));
+  if (options_.local.application.has_value()) {
+    ChildSpec application =
+        Supervisor::AsChild(*options_.local.application, "application");
+    application.restart = Restart::kTemporary;
+    spec.children.push_back(std::move(application));
   }
   absl::StatusOr<std::unique_ptr<Supervisor>> supervisor =
       Supervisor::Make(std::move(spec));
-  if (!supervisor.ok()) {
-    logger_->Error(absl::StrCat("group scopes do not start: ",
-                                supervisor.status().message()));
-    return;
+  bad.Update(supervisor.status());
+  if (!bad.ok()) {
+    logger_->Error(absl::StrCat("a local part is refused: ", bad.message()));
   }
-  SpawnOptions groups;
-  groups.local_name = "muster/pg";
-  groups.type = "supervisor";
-  runtime_->Spawn(*std::move(supervisor), Payload(), std::move(groups),
-                  [](absl::Status) {});
+  if (!supervisor.ok()) return;
+  SpawnOptions local;
+  local.local_name = "muster/local";
+  local.type = "supervisor";
+  runtime_->Spawn(*std::move(supervisor), Payload(), std::move(local),
+                  [this](absl::Status started) {
+                    if (started.ok()) return;
+                    logger_->Error(absl::StrCat(
+                        "the local parts do not start: ", started.message()));
+                  });
 }
 
 void ClusterNode::Ready() {
