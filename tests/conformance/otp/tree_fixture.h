@@ -38,7 +38,7 @@ struct TreeScript {
   // These do their work once and end normally.
   bool tasks = false;
   // Whom each calls in Terminate.
-  std::map<std::string, ServerRef> calls_at_stop;
+  std::map<std::string, std::string> calls_at_stop;
 
   std::map<std::string, int> starts;
   std::map<std::string, int> works;
