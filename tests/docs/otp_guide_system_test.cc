@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "cluster/boot/cluster_node.h"
 #include "cluster/group/group_scope.h"
 #include "cluster/group/groups.h"
 #include "gmock/gmock.h"
@@ -41,6 +42,7 @@
 #include "tests/docs/guide.h"
 #include "tests/testkit/capture_logger.h"
 #include "tests/testkit/runtime_fixture.h"
+#include "tests/testkit/sim_cluster.h"
 
 namespace muster {
 namespace {
@@ -317,7 +319,7 @@ TEST_F(GuideTest, RemoteTasks) {
   };
   absl::Status added =
       types->Add(MakeTaskType<CounterValue, CounterValue>("twice", twice));
-  // As a child: RemoteTasks::AsChild(types).
+  // As a child of a supervisor: RemoteTasks::AsChild(types).
   // [end]
   ASSERT_TRUE(added.ok()) << added;
   cluster_.Start("b", std::make_unique<RemoteTasks>(types),
@@ -333,6 +335,34 @@ TEST_F(GuideTest, RemoteTasks) {
     EXPECT_EQ(ReasonOf(none.status()), "UNKNOWN_TASK");
     co_return NoReply();
   });
+}
+
+TEST(GuideNodeTest, ANodesOwnParts) {
+  auto twice = [](const CounterValue& n, Context&) -> Reply<CounterValue> {
+    return Value(2 * n.value());
+  };
+  // [local-parts]
+  LocalParts local;
+  local.tasks = {MakeTaskType<CounterValue, CounterValue>("twice", twice)};
+  local.application = SupervisorSpec::Of(
+      Strategy::kOneForOne, {ChildSpec::Of<Worker>(CounterOptions(), "stock")});
+  // In main: return muster::Main(argc, argv, types, local);
+  // [end]
+  SimClusterOptions options;
+  options.local = std::move(local);
+  SimCluster cluster(/*seed=*/1, /*nodes=*/2, std::move(options));
+  cluster.StartAll();
+  RuntimeCaller caller(&cluster.node(0).runtime());
+  std::vector<int64_t> got;
+  auto keep = [&got](absl::StatusOr<CounterValue> value) {
+    got.push_back(Number(value));
+  };
+  erpc::Call<CounterValue>(caller, "n1", "twice", Value(21)).Then(keep);
+  EXPECT_TRUE(cluster.RunUntil([&] { return got.size() == 1; }));
+  CounterClient stock(caller, ServerRef::Local("stock", "n1"));
+  stock.Increment(By(5)).Then(keep);
+  EXPECT_TRUE(cluster.RunUntil([&] { return got.size() == 2; }));
+  EXPECT_THAT(got, ElementsAre(42, 5));
 }
 
 // -- Registry and groups -----------------------------------------------------
