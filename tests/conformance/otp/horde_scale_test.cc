@@ -47,8 +47,8 @@ TEST_F(HordeNetsplit, HRD20_ManySurviveASplitOfTwoAndTwo) {
     for (const int other : {0, 1}) CutLink(cut, other);
   }
   cluster_.RunFor(absl::Seconds(10));
-  ASSERT_TRUE(cluster_.RunUntil(
-      [&] { return Owners(ids) == std::set<int>{0, 1}; }));
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return Owners(ids) == std::set<int>{0, 1}; }));
   ASSERT_TRUE(AwaitCount(0, "running", kMany));
   EXPECT_EQ(Owners(ids), (std::set<int>{0, 1}));
   cluster_.network().HealAll();

@@ -61,19 +61,19 @@ class FedStore final : public Store {
       return;
     }
     ++feed_->lists;
-    store_->List(
-        std::move(prefix), timeout,
-        [feed = feed_, done = std::move(done)](
-            absl::StatusOr<RangeResult> result) mutable {
-          if (feed->snapshot.has_value()) result = *feed->snapshot;
-          auto answer = std::make_shared<Done<RangeResult>>(std::move(done));
-          auto deliver = [answer, result] { (*answer)(result); };
-          if (feed->hold) {
-            feed->held.push_back(std::move(deliver));
-          } else {
-            deliver();
-          }
-        });
+    store_->List(std::move(prefix), timeout,
+                 [feed = feed_, done = std::move(done)](
+                     absl::StatusOr<RangeResult> result) mutable {
+                   if (feed->snapshot.has_value()) result = *feed->snapshot;
+                   auto answer =
+                       std::make_shared<Done<RangeResult>>(std::move(done));
+                   auto deliver = [answer, result] { (*answer)(result); };
+                   if (feed->hold) {
+                     feed->held.push_back(std::move(deliver));
+                   } else {
+                     deliver();
+                   }
+                 });
   }
   std::unique_ptr<Watch> Follow(std::string prefix, int64_t from,
                                 WatchHandler handler) override {
@@ -124,8 +124,8 @@ class SwarmCache : public GlobalFixture {
   }
   // The watch `watch` (the latest: -1) tells node 1.
   void Tell(WatchEvent event, int watch = -1) {
-    const size_t at = watch < 0 ? feed_->watches.size() - 1
-                                : static_cast<size_t>(watch);
+    const size_t at =
+        watch < 0 ? feed_->watches.size() - 1 : static_cast<size_t>(watch);
     feed_->watches[at]->on_events({std::move(event)});
     cluster_.RunFor(absl::Milliseconds(1));
   }
@@ -170,8 +170,9 @@ class SwarmCache : public GlobalFixture {
       : GlobalFixture(2, 1, Options(feed)), feed_(std::move(feed)) {}
   static SimClusterOptions Options(const std::shared_ptr<Feed>& feed) {
     SimClusterOptions options;
-    options.wrap_store = [feed](int node, std::unique_ptr<Store> store)
-        -> std::unique_ptr<Store> {
+    options.wrap_store =
+        [feed](int node,
+               std::unique_ptr<Store> store) -> std::unique_ptr<Store> {
       if (node != 1) return store;
       return std::make_unique<FedStore>(feed, std::move(store));
     };
