@@ -178,8 +178,7 @@ TEST_P(HordeSides, HRD25_OnlyTheSideWithTheStorePlaces) {
     ((GetParam() >> node) & 1 ? with : without).insert(node);
   }
   for (const int node : without) {
-    cluster_.store().Disconnect(cluster_.store_client(node),
-                                SimCut::kRefused);
+    cluster_.store().Disconnect(cluster_.store_client(node), SimCut::kRefused);
     for (const int other : with) CutLink(node, other);
   }
   // Past the silence after which the others are no members.
@@ -188,10 +187,8 @@ TEST_P(HordeSides, HRD25_OnlyTheSideWithTheStorePlaces) {
   for (const auto& side : {with, without}) {
     if (side.empty()) continue;
     const std::string supervisor = absl::StrCat("on", *side.begin());
-    const auto applied =
-        cluster_.Apply(*side.begin(), Tree({"a"}, supervisor));
-    EXPECT_EQ(applied.ok(), side == with)
-        << applied.status();
+    const auto applied = cluster_.Apply(*side.begin(), Tree({"a"}, supervisor));
+    EXPECT_EQ(applied.ok(), side == with) << applied.status();
     cluster_.RunFor(absl::Seconds(2));
     const int owner = cluster_.LivingOwnerOf(NameOf("a", supervisor));
     EXPECT_EQ(owner >= 0, side == with);
@@ -227,9 +224,9 @@ TEST_F(HordeFailover, HRD37_StoppingNodeShutsItsChildrenDownBeforeTheyMove) {
   }
   ASSERT_THAT(there, SizeIs(100));
   cluster_.LeaveNode(1);
-  EXPECT_EQ(std::set<std::string>(script_->stopped.begin(),
-                                  script_->stopped.end()),
-            there);
+  EXPECT_EQ(
+      std::set<std::string>(script_->stopped.begin(), script_->stopped.end()),
+      there);
   ExpectWhole(ids);
   EXPECT_EQ(script_->living_max, 200);
 }

@@ -15,7 +15,7 @@
 namespace muster {
 namespace {
 
-constexpr int kMany = 400;
+constexpr int kMany = 250;
 
 TEST_F(HordeFailover, HRD15_AllOfManyRunOnTheOtherNode) {
   OTP_CASE("HRD.15", "HO4 HO5");
@@ -47,8 +47,8 @@ TEST_F(HordeNetsplit, HRD20_ManySurviveASplitOfTwoAndTwo) {
     for (const int other : {0, 1}) CutLink(cut, other);
   }
   cluster_.RunFor(absl::Seconds(10));
-  ASSERT_TRUE(cluster_.RunUntil(
-      [&] { return Owners(ids) == std::set<int>{0, 1}; }));
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return Owners(ids) == std::set<int>{0, 1}; }));
   ASSERT_TRUE(AwaitCount(0, "running", kMany));
   EXPECT_EQ(Owners(ids), (std::set<int>{0, 1}));
   cluster_.network().HealAll();

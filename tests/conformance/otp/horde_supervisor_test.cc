@@ -119,8 +119,7 @@ TEST_F(HordeSupervisor, HRD13_SlowAndCrashingStartsDoNotBlockIt) {
   while (cluster_.world().clock().Boot() - begin < absl::Seconds(5)) {
     const BootTime asked = cluster_.world().clock().Boot();
     EXPECT_THAT(Children(1), ElementsAre("a", "b"));
-    EXPECT_LT(cluster_.world().clock().Boot() - asked,
-              absl::Milliseconds(200));
+    EXPECT_LT(cluster_.world().clock().Boot() - asked, absl::Milliseconds(200));
     cluster_.RunFor(absl::Milliseconds(100));
   }
   EXPECT_GE(script_->starts["s_a"], 2);

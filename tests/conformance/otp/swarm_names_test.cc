@@ -60,8 +60,7 @@ TEST_F(Swarm, SWM01_AllLookupsFindWhatWasStarted) {
       EXPECT_EQ(NamesOf(node).Record(name)->record.instance(),
                 record.instance());
     }
-    const std::optional<ProcessInfo> info =
-        InfoOf(owner, WhereIs(owner, name));
+    const std::optional<ProcessInfo> info = InfoOf(owner, WhereIs(owner, name));
     ASSERT_TRUE(info.has_value());
     EXPECT_EQ(info->name, name);
     EXPECT_TRUE(info->global);
@@ -91,8 +90,8 @@ TEST_F(Swarm, SWM04_SplitAndHealLeaveEachNameOneProcess) {
   MustApply(Tree(ids));
   ASSERT_EQ(Owners(ids), (std::set<int>{0, 1}));
   CutOff(1);
-  ASSERT_TRUE(cluster_.RunUntil(
-      [&] { return Owners(ids) == std::set<int>{0}; }));
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return Owners(ids) == std::set<int>{0}; }));
   ASSERT_TRUE(AwaitCount(0, "running", 10));
   const std::set<Pid> taken = Pids(0, ids);
   Heal(1);

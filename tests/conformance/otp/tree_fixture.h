@@ -112,8 +112,8 @@ class TreeWorker final : public counter::v1::CounterServer {
       const counter::v1::DecrementRequest&, Context&) override {
     throw std::runtime_error("asked to");
   }
-  Reply<counter::v1::CounterValue> GetValue(
-      const counter::v1::GetValueRequest&, Context&) override {
+  Reply<counter::v1::CounterValue> GetValue(const counter::v1::GetValueRequest&,
+                                            Context&) override {
     counter::v1::CounterValue value;
     value.set_value(value_);
     return value;
@@ -200,8 +200,8 @@ class TreeFixture : public GlobalFixture {
     const absl::StatusOr<admin::v1::ApplyResponse> applied =
         cluster_.Apply(via, tree);
     EXPECT_TRUE(applied.ok()) << applied.status();
-    EXPECT_TRUE(AwaitCount(via, "running", tree.children_size(),
-                           tree.supervisor()));
+    EXPECT_TRUE(
+        AwaitCount(via, "running", tree.children_size(), tree.supervisor()));
     return applied.ok() ? *applied : admin::v1::ApplyResponse();
   }
   Epoch EpochOf(absl::string_view name) {
