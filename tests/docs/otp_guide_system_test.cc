@@ -107,19 +107,31 @@ TEST_F(GuideTest, SysState) {
   });
 }
 
+class Timed final : public Counter {
+ public:
+  static inline BootTime at;
+  Reply<CounterValue> Increment(const IncrementRequest&,
+                                Context& self) override {
+    at = self.Now();
+    return Value(++value_);
+  }
+};
+
 TEST_F(GuideTest, SysSuspend) {
-  const Pid pid = Serve("b", {.global = "counter_b"});
+  const Pid pid = Serve<Timed>("a", {.global = "counter_a"});
   Run([&](Context& self) -> Next {
     CounterClient counter(self, pid);
+    const BootTime begin = self.Now();
     // [suspend]
-    absl::Status held = co_await sys::Suspend(self, "counter_b");
+    absl::Status held = co_await sys::Suspend(self, "counter_a");
     auto waits = counter.Increment(By(1));  // Stays queued.
     co_await self.Sleep(absl::Seconds(1));
-    absl::Status on = co_await sys::Resume(self, "counter_b");
+    absl::Status on = co_await sys::Resume(self, "counter_a");
     auto value = co_await waits;
     // [end]
     EXPECT_TRUE(held.ok() && on.ok()) << held << on;
     EXPECT_EQ(Number(value), 1);
+    EXPECT_EQ(Timed::at - begin, absl::Seconds(1)) << "not while suspended";
     co_return NoReply();
   });
 }

@@ -483,10 +483,10 @@ TEST_F(GuideTest, RequestCollections) {
   Run([&](Context& self) -> Next {
     // [collection]
     RequestIds<std::string> ids;
-    EXPECT_TRUE(
-        ids.Add(SendRequest(self, "counter_a", kIncrement, By(1)), "a").ok());
-    EXPECT_TRUE(
-        ids.Add(SendRequest(self, "counter_b", kIncrement, By(2)), "b").ok());
+    absl::Status added =
+        ids.Add(SendRequest(self, "counter_a", kIncrement, By(1)), "a");
+    added.Update(
+        ids.Add(SendRequest(self, "counter_b", kIncrement, By(2)), "b"));
     for (;;) {
       auto next = co_await ids.Receive(self, absl::Seconds(1));
       if (next.kind != CollectedKind::kResponse) break;  // None left, or late.
@@ -494,6 +494,8 @@ TEST_F(GuideTest, RequestCollections) {
       got.push_back(absl::StrCat(next.label, " ", value->value()));
     }
     // [end]
+    EXPECT_TRUE(added.ok()) << added;
+    EXPECT_TRUE(ids.empty());
     co_return NoReply();
   });
   EXPECT_THAT(got, UnorderedElementsAre("a 1", "b 2"));
