@@ -102,9 +102,11 @@ class ClusterNode {
   void HasJoined(absl::StatusOr<Joined> joined);
   void Ready();
   // Under one supervisor of this node's own.
+  absl::StatusOr<SupervisorSpec> LocalSpec();
   void StartLocalParts();
   ChildSpec GroupScopeChild(const std::string& scope);
   void StopChildren(absl::AnyInvocable<void()> done);
+  void StopLocalParts(absl::AnyInvocable<void()> done);
 
   const ClusterNodeOptions options_;
   Scheduler* const scheduler_;
