@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "cluster/boot/cluster_node.h"
 #include "cluster/group/groups.h"
 #include "node/node.h"
 
@@ -20,6 +21,11 @@ namespace muster {
 // hosting `types`. Returns the exit code of docs/cli.md. Call it from main,
 // before starting threads.
 int Main(int argc, char** argv, std::vector<ServerTypeInfo> types);
+// And what each node runs for itself: tasks for others
+// (node/supervisor/erpc.h), a supervision tree of its own, scopes of process
+// groups.
+int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
+         LocalParts local);
 
 }  // namespace muster
 

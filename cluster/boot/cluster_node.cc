@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "cluster/membership/descriptors.h"
 #include "cluster/supervisor/agent.h"
-#include "node/supervisor/supervisor.h"
+#include "node/base/check.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
@@ -16,6 +16,15 @@ namespace {
 
 // How long a leaving node waits for its children to end.
 constexpr absl::Duration kLeavePatience = absl::Seconds(3);
+
+// The supervisor of this node's own parts.
+constexpr absl::string_view kLocalParts = "muster/local";
+
+// True: keeps trees running, so it must end before their children do. This
+// node's own parts end after them.
+bool IsOfTrees(absl::string_view name) {
+  return absl::StartsWith(name, SupervisorName("")) || name == kAgentName;
+}
 
 absl::Status CheckTypes(const std::vector<ServerTypeInfo>& types,
                         std::map<std::string, ServerTypeInfo>* by_name) {
@@ -62,6 +71,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   if (valid.ok()) valid = ValidateClusterName(options_.cluster);
   if (valid.ok()) valid = ValidateProfile(options_.profile);
   if (valid.ok()) valid = CheckTypes(options_.types, &types_);
+  if (valid.ok()) valid = LocalSpec().status();
   if (!valid.ok()) {
     done(std::move(valid));
     return;
@@ -161,44 +171,74 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   agent.type = "agent";
   runtime_->Spawn(std::make_unique<Agent>(env), Payload(), std::move(agent),
                   [](absl::Status) {});
-  StartGroupScopes();
+  StartLocalParts();
   // Names first: whoever acts on a tree must know who owns what.
   registry_->Start([this] { Ready(); });
 }
 
-void ClusterNode::StartGroupScopes() {
-  SupervisorSpec spec;
-  for (const std::string& scope : options_.group_scopes) {
-    ChildSpec child;
-    child.id = scope;
-    child.name = ScopeName(scope);
-    child.factory = [this, scope] {
-      GroupScopeOptions options;
-      options.scope = scope;
-      options.nodes = [this] {
-        std::vector<std::string> nodes;
-        for (const Member& member : membership_->Members()) {
-          nodes.push_back(member.record.node());
-        }
-        return nodes;
-      };
-      return std::make_unique<GroupScope>(std::move(options), options_.node,
-                                          &runtime_->attachments());
+ChildSpec ClusterNode::GroupScopeChild(const std::string& scope) {
+  ChildSpec child;
+  child.id = scope;
+  child.name = ScopeName(scope);
+  child.factory = [this, scope] {
+    GroupScopeOptions options;
+    options.scope = scope;
+    options.nodes = [this] {
+      std::vector<std::string> nodes;
+      for (const Member& member : membership_->Members()) {
+        nodes.push_back(member.record.node());
+      }
+      return nodes;
     };
-    spec.children.push_back(std::move(child));
+    return std::make_unique<GroupScope>(std::move(options), options_.node,
+                                        &runtime_->attachments());
+  };
+  return child;
+}
+
+absl::StatusOr<SupervisorSpec> ClusterNode::LocalSpec() {
+  SupervisorSpec spec;
+  // One part that keeps failing must not take the others with it at once.
+  spec.intensity = 10;
+  spec.period = absl::Seconds(10);
+  for (const std::string& scope : options_.local.group_scopes) {
+    spec.children.push_back(GroupScopeChild(scope));
   }
+  auto types = std::make_shared<TaskTypes>();
+  for (const TaskType& type : options_.local.tasks) {
+    if (absl::Status added = types->Add(type); !added.ok()) return added;
+  }
+  spec.children.push_back(RemoteTasks::AsChild(std::move(types)));
+  if (options_.local.application.has_value()) {
+    if (absl::Status bad = CheckSupervisorSpec(*options_.local.application);
+        !bad.ok()) {
+      return bad;
+    }
+    ChildSpec application =
+        Supervisor::AsChild(*options_.local.application, "application");
+    application.restart = Restart::kTemporary;
+    spec.children.push_back(std::move(application));
+  }
+  if (absl::Status bad = CheckSupervisorSpec(spec); !bad.ok()) return bad;
+  return spec;
+}
+
+void ClusterNode::StartLocalParts() {
+  absl::StatusOr<SupervisorSpec> spec = LocalSpec();
+  MUSTER_CHECK(spec.ok(), "Start() has checked it");
   absl::StatusOr<std::unique_ptr<Supervisor>> supervisor =
-      Supervisor::Make(std::move(spec));
-  if (!supervisor.ok()) {
-    logger_->Error(absl::StrCat("group scopes do not start: ",
-                                supervisor.status().message()));
-    return;
-  }
-  SpawnOptions groups;
-  groups.local_name = "muster/pg";
-  groups.type = "supervisor";
-  runtime_->Spawn(*std::move(supervisor), Payload(), std::move(groups),
-                  [](absl::Status) {});
+      Supervisor::Make(*std::move(spec));
+  MUSTER_CHECK(supervisor.ok(), "as above");
+  SpawnOptions local;
+  local.local_name = std::string(kLocalParts);
+  local.type = "supervisor";
+  runtime_->Spawn(
+      *std::move(supervisor), Payload(), std::move(local),
+      [this](const absl::Status& started) {
+        if (started.ok()) return;
+        logger_->Error(absl::StrCat("this node's own parts do not start: ",
+                                    started.message()));
+      });
 }
 
 void ClusterNode::Ready() {
@@ -218,8 +258,10 @@ void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
   strand_.Post([this, done = std::move(done)]() mutable {
     host_->Retire();
     StopChildren([this, done = std::move(done)]() mutable {
-      strand_.Post([this, done = std::move(done)]() mutable {
-        membership_->Leave(std::move(done));
+      StopLocalParts([this, done = std::move(done)]() mutable {
+        strand_.Post([this, done = std::move(done)]() mutable {
+          membership_->Leave(std::move(done));
+        });
       });
     });
   });
@@ -240,7 +282,7 @@ void ClusterNode::StopChildren(absl::AnyInvocable<void()> done) {
   const Pid agent = runtime_->WhereIsLocal(kAgentName);
   std::vector<Pid> children;
   for (const ProcessInfo& process : runtime_->List()) {
-    if (absl::StartsWith(process.name, kSystemPrefix)) {
+    if (IsOfTrees(process.name)) {
       runtime_->SendExit(Pid(), process.pid, ExitReason::Kill());
     } else if (process.global) {
       children.push_back(process.pid);
@@ -252,6 +294,17 @@ void ClusterNode::StopChildren(absl::AnyInvocable<void()> done) {
                    [one_less](ExitReason) { one_less(); });
   }
   one_less();
+}
+
+void ClusterNode::StopLocalParts(absl::AnyInvocable<void()> done) {
+  const Pid local = runtime_->WhereIsLocal(kLocalParts);
+  if (local.empty()) {
+    done();
+    return;
+  }
+  runtime_->Stop(
+      Pid(), local, kLeavePatience,
+      [done = std::move(done)](const ExitReason&) mutable { done(); });
 }
 
 void ClusterNode::Close() {

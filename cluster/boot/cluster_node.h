@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,23 @@
 #include "node/peer/transport.h"
 #include "node/process/runtime.h"
 #include "node/registry/global_via.h"
+#include "node/supervisor/remote_tasks.h"
+#include "node/supervisor/supervisor.h"
 
 namespace muster {
+
+// What a node runs beside the servers of the cluster's trees. Everything is
+// made anew for each incarnation of the node.
+struct LocalParts {
+  // What other nodes may run here (erpc.h).
+  std::vector<TaskType> tasks;
+  // A tree of this node's own, started once it has joined (otp section 10). If
+  // it gives up, that is logged, and the node goes on without it.
+  std::optional<SupervisorSpec> application;
+  // Scopes of process groups that this node takes part in. Each keeps a peer
+  // stream to every other node of the cluster.
+  std::vector<std::string> group_scopes = {std::string(kDefaultScope)};
+};
 
 struct ClusterNodeOptions {
   std::string cluster;
@@ -43,9 +59,7 @@ struct ClusterNodeOptions {
   // Of the linked library, for `muster status`.
   std::string grpc_version;
   Profile profile;
-  // Scopes of process groups that this node takes part in. Each keeps a peer
-  // stream to every other node of the cluster.
-  std::vector<std::string> group_scopes = {std::string(kDefaultScope)};
+  LocalParts local;
   // MembershipOptions::reap_for_test.
   absl::Duration reap_for_test = absl::ZeroDuration();
 };
@@ -87,9 +101,12 @@ class ClusterNode {
  private:
   void HasJoined(absl::StatusOr<Joined> joined);
   void Ready();
-  // Under a supervisor of their own.
-  void StartGroupScopes();
+  // Under one supervisor of this node's own.
+  absl::StatusOr<SupervisorSpec> LocalSpec();
+  void StartLocalParts();
+  ChildSpec GroupScopeChild(const std::string& scope);
   void StopChildren(absl::AnyInvocable<void()> done);
+  void StopLocalParts(absl::AnyInvocable<void()> done);
 
   const ClusterNodeOptions options_;
   Scheduler* const scheduler_;

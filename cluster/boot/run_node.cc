@@ -139,7 +139,7 @@ absl::Status RunIncarnation(
         stall.worker_added
             ? "; another worker was added meanwhile"
             : "; there are as many workers as there may be, so others wait",
-        ". What blocks belongs into co_await self.Blocking(...)"));
+        ". What blocks belongs into self.RunBlocking(...)"));
   };
   ThreadScheduler scheduler(&clock, std::move(scheduler_options));
   absl::StatusOr<std::unique_ptr<Store>> store =
@@ -162,6 +162,7 @@ absl::Status RunIncarnation(
   options.node = config.name;
   options.address = (*rpc)->address();
   options.types = types;
+  options.local = config.local;
   options.build = std::string(kVersion);
   options.grpc_version = grpc::Version();
   absl::Status result;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "cluster/boot/cluster_node.h"
 #include "muster/cluster/v1/cluster.pb.h"
 #include "node/gen_server/server_type.h"
 
@@ -24,6 +25,7 @@ struct NodeConfig {
   std::string store = "memory";
   // Applied once the node has joined; for `muster dev`.
   std::optional<cluster::v1::Manifest> manifest;
+  LocalParts local;
 };
 
 // Joins the cluster, serves until SIGTERM or SIGINT, and leaves cleanly.

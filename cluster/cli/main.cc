@@ -5,7 +5,9 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
+#include <string>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -41,6 +43,13 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types) {
 }
 
 int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
+         LocalParts local) {
+  MainOptions options;
+  options.local = std::move(local);
+  return Main(argc, argv, std::move(types), options);
+}
+
+int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
          const MainOptions& options) {
   // What gRPC would log comes back as a Status, and stderr is read by scripts.
   // Whoever wants it sets GRPC_VERBOSITY.
@@ -55,7 +64,13 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
   env.clock = &clock;
   env.sleep = [](absl::Duration d) { absl::SleepFor(d); };
   env.connect = ConnectToNode;
-  env.run_node = RunNode;
+  env.run_node = [&options](const NodeConfig& config,
+                            std::vector<ServerTypeInfo> hosted,
+                            std::function<void(const std::string&)> on_ready) {
+    NodeConfig whole = config;
+    whole.local = options.local;
+    return RunNode(whole, std::move(hosted), std::move(on_ready));
+  };
   env.exit_on_interrupt = ExitOnInterrupt;
   env.grpc_version = GrpcVersion();
   env.dev_manifest = options.dev_manifest;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/boot/cluster_node.h"
 #include "node/gen_server/server_type.h"
 
 namespace muster {
@@ -14,10 +15,13 @@ namespace muster {
 struct MainOptions {
   // YAML of the tree that `dev` runs. Empty: dev starts an empty node.
   std::string dev_manifest;
+  LocalParts local;
 };
 
 // As cluster/muster.h says.
 int Main(int argc, char** argv, std::vector<ServerTypeInfo> types);
+int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
+         LocalParts local);
 int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
          const MainOptions& options);
 

@@ -1,6 +1,7 @@
 #include "cluster/group/group_scope.h"
 
 #include "absl/strings/str_cat.h"
+#include "node/process/runtime.h"
 #include "node/types/server_ref.h"
 #include "node/types/service_info.h"
 #include "node/types/status.h"
@@ -9,6 +10,9 @@ namespace muster {
 namespace {
 
 constexpr size_t kGroupNameBytesMax = 255;
+constexpr size_t kMetaBytesMax = size_t{64} << 10;
+// Of one operation, so that its message stays small.
+constexpr size_t kPidsMax = 10'000;
 
 absl::Status CheckGroupName(absl::string_view group) {
   if (!group.empty() && group.size() <= kGroupNameBytesMax) {
@@ -24,9 +28,10 @@ absl::Status CheckGroupName(absl::string_view group) {
 constexpr uint32_t kJoinsMax = 100'000;
 
 // True: what a peer may say of a process of its own.
-bool Plausible(const group::v1::Member& member, const std::string& node) {
-  return member.pid().node() == node && member.pid().number() != 0 &&
-         member.count() <= kJoinsMax;
+bool Plausible(const group::v1::Member& member, const Pid& scope) {
+  return member.pid().node() == scope.node &&
+         Epoch::FromProto(member.pid().epoch()) == scope.epoch &&
+         member.pid().number() != 0 && member.count() <= kJoinsMax;
 }
 
 absl::Status NotJoined(absl::string_view group) {
@@ -64,13 +69,14 @@ HandlerResult GroupScope::OnInit(Payload&, Context& self) {
   attachments_->Put(name_, table_);
   self.MonitorNodes(true);
   for (const std::string& node : self.Nodes()) Discover(node, self);
-  LookForNodes(self);
+  LookIfDue(self);
   return InitResult(Ok()).Erase();
 }
 
 HandlerResult GroupScope::OnCall(absl::string_view method, Payload& request,
                                  Context& self) {
   namespace g = group_internal;
+  LookIfDue(self);
   if (method == "Join") {
     return internal::Dispatch<g::Join>(
         request, [&](const g::Join& r) { return Join(r, self); });
@@ -104,7 +110,7 @@ Next GroupScope::HandleInfo(Info info, Context& self) {
   } else if (const NodeDown* gone = info.As<NodeDown>()) {
     DropPeer(gone->node, self);
   } else if (info.As<Look>() != nullptr) {
-    LookForNodes(self);
+    // Below. If the mailbox was too full for it, the next message serves.
   } else if (info.As<Answer>() != nullptr) {
     AnswerAll(self);
   } else if (const auto* discover = info.As<group::v1::Discover>()) {
@@ -115,12 +121,15 @@ Next GroupScope::HandleInfo(Info info, Context& self) {
     HeardJoined(*joined, self);
   } else if (const auto* left = info.As<group::v1::Left>()) {
     HeardLeft(*left, self);
+  } else if (const auto* told = info.As<group::v1::Told>()) {
+    HeardTold(*told, self);
   } else {
     ++rejected_;
     self.LogWarning(absl::StrCat("group scope '", options_.scope,
                                  "' dropped the unknown message ",
                                  info.type()));
   }
+  LookIfDue(self);
   return NoReply();
 }
 
@@ -129,6 +138,12 @@ Next GroupScope::HandleInfo(Info info, Context& self) {
 
 absl::Status GroupScope::CheckPids(const std::vector<Pid>& pids,
                                    Context& self) const {
+  if (pids.size() > kPidsMax) {
+    return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_PIDS",
+                 absl::StrCat(pids.size(), " processes at once: at most ",
+                              kPidsMax))
+        .NotExecuted();
+  }
   for (const Pid& pid : pids) {
     if (pid.node != node_ || pid.epoch != self.pid().epoch) {
       return Error(
@@ -159,6 +174,13 @@ Reply<group_internal::Done> GroupScope::Join(const group_internal::Join& join,
                                              Context& self) {
   absl::Status bad = CheckGroupName(join.group);
   if (bad.ok()) bad = CheckPids(join.pids, self);
+  if (bad.ok() && join.meta.has_value() &&
+      join.meta->value().size() > kMetaBytesMax) {
+    bad = Error(absl::StatusCode::kInvalidArgument, "META_TOO_LARGE",
+                absl::StrCat("metadata of ", join.meta->value().size(),
+                             " bytes: at most ", kMetaBytesMax))
+              .NotExecuted();
+  }
   if (!bad.ok()) return bad;
   for (const Pid& pid : join.pids) {
     const uint32_t joins = JoinsOf(pid, join.group);
@@ -312,13 +334,24 @@ void GroupScope::Discover(absl::string_view node, Context& self) {
   self.Send(ServerRef::Local(name_, node), std::move(discover));
 }
 
-void GroupScope::LookForNodes(Context& self) {
+void GroupScope::LookIfDue(Context& self) {
+  const BootTime now = self.Now();
+  if (now < next_look_) return;
+  next_look_ = now + options_.look_interval;
+  self.SendAfter(options_.look_interval, Look());
   if (options_.nodes) {
     for (const std::string& node : options_.nodes()) {
       if (node != node_ && !peers_.contains(node)) Discover(node, self);
     }
   }
-  self.SendAfter(options_.look_interval, Look());
+  for (const auto& [node, peer] : peers_) {
+    if (!peer.synced) Discover(node, self);
+    if (!peer.told) continue;
+    group::v1::Told told;
+    *told.mutable_from() = self.pid().ToProto();
+    told.set_changes(peer.changes_sent);
+    self.Send(peer.scope, std::move(told));
+  }
 }
 
 GroupScope::Peer* GroupScope::PeerOf(const core::v1::Pid& from, Context& self) {
@@ -369,7 +402,9 @@ void GroupScope::HeardDiscover(const group::v1::Discover& discover,
   if (peer == nullptr) return;
   peer->asked = true;
   peer->told = false;
-  if (!std::exchange(answer_queued_, true)) self.Send(self.pid(), Answer());
+  if (!std::exchange(answer_queued_, true)) {
+    self.runtime().SendReserved(self.pid(), Answer());
+  }
 }
 
 void GroupScope::AnswerAll(Context& self) {
@@ -382,11 +417,14 @@ void GroupScope::AnswerAll(Context& self) {
 }
 
 void GroupScope::SendSync(Peer& peer, Context& self) {
+  peer.changes_sent = 0;
   group::v1::Sync sync;
+  uint32_t parts = 0;
   const auto begin = [&] {
     sync.Clear();
     *sync.mutable_from() = self.pid().ToProto();
     sync.set_round(next_round_);
+    sync.set_part(parts++);
   };
   size_t bytes = 0;
   begin();
@@ -424,15 +462,18 @@ void GroupScope::HeardSync(const group::v1::Sync& sync, Context& self) {
   const std::string& node = peer->scope.node;
   if (sync.round() != peer->round) {
     peer->round = sync.round();
+    peer->next_part = 0;
     peer->staged.clear();
   }
+  if (!InTurn(*peer, sync.part() == peer->next_part, self)) return;
+  ++peer->next_part;
   for (const group::v1::Group& group : sync.groups()) {
     if (!CheckGroupName(group.name()).ok()) {
       ++rejected_;
       continue;
     }
     for (const group::v1::Member& member : group.members()) {
-      if (member.count() == 0 || !Plausible(member, node)) {
+      if (member.count() == 0 || !Plausible(member, peer->scope)) {
         ++rejected_;
         continue;
       }
@@ -444,6 +485,7 @@ void GroupScope::HeardSync(const group::v1::Sync& sync, Context& self) {
   }
   if (!sync.last()) return;
   peer->synced = true;
+  peer->changes_heard = 0;
   const NodeGroups now = std::exchange(peer->staged, NodeGroups());
   const NodeGroups before = table_->Replace(node, now);
   // What changed, as if it had been told (otp PG5, PG8).
@@ -473,9 +515,33 @@ void GroupScope::HeardSync(const group::v1::Sync& sync, Context& self) {
   }
 }
 
+bool GroupScope::InTurn(Peer& peer, bool in_turn, Context& self) {
+  if (in_turn) return true;
+  peer.synced = false;
+  peer.staged.clear();
+  // Nothing more of this round counts.
+  ++peer.round;
+  peer.next_part = 0;
+  Discover(peer.scope.node, self);
+  return false;
+}
+
+void GroupScope::HeardTold(const group::v1::Told& told, Context& self) {
+  const auto at = peers_.find(told.from().node());
+  if (at == peers_.end() || !at->second.synced ||
+      at->second.scope != Pid::FromProto(told.from())) {
+    return;  // It has been asked for everything already.
+  }
+  InTurn(at->second, told.changes() == at->second.changes_heard, self);
+}
+
 void GroupScope::HeardJoined(const group::v1::Joined& joined, Context& self) {
-  const Peer* const peer = SyncedPeerOf(joined.from());
-  if (peer == nullptr) return;
+  Peer* const peer = SyncedPeerOf(joined.from());
+  if (peer == nullptr ||
+      !InTurn(*peer, joined.number() == peer->changes_heard, self)) {
+    return;
+  }
+  ++peer->changes_heard;
   if (!CheckGroupName(joined.group()).ok()) {
     ++rejected_;
     return;
@@ -483,7 +549,8 @@ void GroupScope::HeardJoined(const group::v1::Joined& joined, Context& self) {
   std::vector<Pid> pids;
   std::vector<Pid> updated;
   for (const group::v1::Member& member : joined.members()) {
-    if (!Plausible(member, peer->scope.node)) {
+    if (!Plausible(member, peer->scope) ||
+        pids.size() + member.count() > kJoinsMax) {
       ++rejected_;
       continue;
     }
@@ -502,8 +569,12 @@ void GroupScope::HeardJoined(const group::v1::Joined& joined, Context& self) {
 }
 
 void GroupScope::HeardLeft(const group::v1::Left& left, Context& self) {
-  const Peer* const peer = SyncedPeerOf(left.from());
-  if (peer == nullptr) return;
+  Peer* const peer = SyncedPeerOf(left.from());
+  if (peer == nullptr ||
+      !InTurn(*peer, left.number() == peer->changes_heard, self)) {
+    return;
+  }
+  ++peer->changes_heard;
   for (const std::string& group : left.groups()) {
     std::vector<Pid> pids;
     for (const core::v1::Pid& proto : left.pids()) {
@@ -520,8 +591,10 @@ template <typename Message>
 void GroupScope::Broadcast(const Message& message, Context& self) {
   Message signed_message = message;
   *signed_message.mutable_from() = self.pid().ToProto();
-  for (const auto& [node, peer] : peers_) {
-    if (peer.told) self.Send(peer.scope, signed_message);
+  for (auto& [node, peer] : peers_) {
+    if (!peer.told) continue;
+    signed_message.set_number(peer.changes_sent++);
+    self.Send(peer.scope, signed_message);
   }
 }
 

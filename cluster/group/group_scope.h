@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "cluster/group/group_table.h"
 #include "muster/group/v1/group.pb.h"
+#include "node/base/clock.h"
 #include "node/gen_server/gen_server.h"
 #include "node/process/attachments.h"
 #include "node/process/context.h"
@@ -59,9 +60,10 @@ struct GroupScopeOptions {
   // them are only opened when something is sent. Empty: only nodes that are
   // connected for other reasons are found.
   std::function<std::vector<std::string>()> nodes;
-  // Too long delays the first meeting with a node that joined; too short costs
-  // a look at the member list.
-  absl::Duration look_interval = absl::Seconds(1);
+  // Also how often peers are told how far they should be. Too long delays the
+  // first meeting with a node that joined and the repair of what was lost; too
+  // short costs a small message to each peer.
+  absl::Duration look_interval = absl::Seconds(2);
   // True: a process joins and leaves for itself alone (otp SY2).
   bool strict = false;
   // A Sync is cut into infos of about this size.
@@ -156,7 +158,10 @@ class GroupScope final : public GenServer {
     bool told = false;    // Knows them, and hears of every change.
     bool synced = false;  // We know its members.
     uint64_t round = 0;
+    uint32_t next_part = 0;
     NodeGroups staged;
+    uint64_t changes_sent = 0;   // Since the latest Sync to it.
+    uint64_t changes_heard = 0;  // Since its latest Sync.
   };
   struct Subscription {
     Pid subscriber;
@@ -187,7 +192,9 @@ class GroupScope final : public GenServer {
   void WatchedEnded(const Pid& pid, Context& self);
 
   void Discover(absl::string_view node, Context& self);
-  void LookForNodes(Context& self);
+  // Looks for nodes without a peer and tells peers how far they should be, if
+  // it is time.
+  void LookIfDue(Context& self);
   // The record of who sent a message, made if it is new; null: it is no scope
   // of another node.
   Peer* PeerOf(const core::v1::Pid& from, Context& self);
@@ -197,6 +204,9 @@ class GroupScope final : public GenServer {
   void HeardSync(const group::v1::Sync& sync, Context& self);
   void HeardJoined(const group::v1::Joined& joined, Context& self);
   void HeardLeft(const group::v1::Left& left, Context& self);
+  void HeardTold(const group::v1::Told& told, Context& self);
+  // False: something of the peer's was lost; it has been asked for everything.
+  bool InTurn(Peer& peer, bool in_turn, Context& self);
   void AnswerAll(Context& self);
   void SendSync(Peer& peer, Context& self);
   template <typename Message>
@@ -214,6 +224,7 @@ class GroupScope final : public GenServer {
   std::map<uint64_t, Subscription> subscriptions_;
   uint64_t next_subscription_ = 1;
   uint64_t next_round_ = 1;
+  BootTime next_look_;
   uint64_t rejected_ = 0;
   bool answer_queued_ = false;
 };

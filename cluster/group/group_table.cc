@@ -1,5 +1,7 @@
 #include "cluster/group/group_table.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace muster {
@@ -113,7 +115,9 @@ bool GroupTable::Add(absl::string_view node, absl::string_view group,
   }
   GroupMembership& membership =
       nodes_[std::string(node)][std::string(group)][pid];
-  membership.count += count;
+  // A peer's numbers must not wrap.
+  membership.count +=
+      std::min(count, std::numeric_limits<uint32_t>::max() - membership.count);
   if (meta.has_value()) membership.meta = *meta;
   groups_[std::string(group)].insert(std::string(node));
   return true;

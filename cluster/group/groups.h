@@ -59,11 +59,12 @@ class Groups {
   explicit Groups(Context& self, absl::string_view scope = kDefaultScope);
 
   // This process, or processes of this node, join; every join counts (otp PG2).
-  // INVALID_ARGUMENT NOT_LOCAL (nobody joined), BAD_GROUP.
+  // INVALID_ARGUMENT NOT_LOCAL (nobody joined), BAD_GROUP, TOO_MANY_PIDS.
   Pending<absl::Status> Join(absl::string_view group);
   Pending<absl::Status> Join(absl::string_view group, std::vector<Pid> pids);
   // This process joins with metadata that others can read; if it is a member
-  // already, only the metadata changes.
+  // already, only the metadata changes. At most 64 KiB, else INVALID_ARGUMENT
+  // META_TOO_LARGE.
   Pending<absl::Status> JoinWith(absl::string_view group, Payload meta);
   // Changes what this process says of itself in a group it is in.
   // FAILED_PRECONDITION NOT_JOINED.

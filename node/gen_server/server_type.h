@@ -2,6 +2,7 @@
 #ifndef MUSTER_NODE_GEN_SERVER_SERVER_TYPE_H_
 #define MUSTER_NODE_GEN_SERVER_SERVER_TYPE_H_
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -31,6 +32,12 @@ class Shutdown {
 
   bool brutal_kill() const { return limit_ == -absl::InfiniteDuration(); }
   absl::Duration limit() const { return limit_; }
+  // As Runtime::Stop takes it: zero kills at once. A limit of zero still asks
+  // first, and gives no time to answer (otp S25).
+  absl::Duration patience() const {
+    if (brutal_kill()) return absl::ZeroDuration();
+    return std::max(limit_, absl::Nanoseconds(1));
+  }
   friend bool operator==(Shutdown, Shutdown) = default;
 
  private:

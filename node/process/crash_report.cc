@@ -38,12 +38,12 @@ std::string CrashReport::ToString() const {
   AppendText("label", label, &line);
   AppendText("type", type, &line);
   AppendText("handler", handler, &line);
-  AppendText("message", message, &line);
   if (!parent.empty()) absl::StrAppend(&line, " parent=", parent.ToString());
   AppendPids("ancestors", ancestors, &line);
   AppendPids("links", links, &line);
   absl::StrAppend(&line, " mailbox=", mailbox);
   if (trap_exit) absl::StrAppend(&line, " trap_exit=true");
+  if (!details.empty()) absl::StrAppend(&line, "; ", details);
   return line;
 }
 

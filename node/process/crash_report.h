@@ -22,18 +22,19 @@ struct CrashReport {
   std::string type;
   // What it ran: "call Increment".
   std::string handler;
-  // Path or type of the message that it handled last.
-  std::string message;
   Pid parent;
   // Its starter first, then that one's, and so on.
   std::vector<Pid> ancestors;
   std::vector<Pid> links;
   size_t mailbox = 0;
   bool trap_exit = false;
+  // The last message, the state and what else there is to say, in words.
+  std::string details;
 
   // One line: "<pid> <name> crashed: <reason>; key=value ...", with the keys
-  // label, type, handler, message, parent, ancestors, links, mailbox and
-  // trap_exit, those that say nothing left out. Text from users is quoted.
+  // label, type, handler, parent, ancestors, links, mailbox and trap_exit,
+  // those that say nothing left out, then the details. Text from users is
+  // quoted.
   std::string ToString() const;
 };
 

@@ -26,6 +26,7 @@
 #include "node/base/scheduler.h"
 #include "node/process/aliases.h"
 #include "node/process/context.h"
+#include "node/process/crash_report.h"
 #include "node/process/mailbox.h"
 #include "node/process/message.h"
 #include "node/process/process_body.h"
@@ -428,8 +429,8 @@ class Process final : public Task,
   // Null: nothing is switched on.
   std::unique_ptr<internal::SysDebug> debug_;
   TypeMark info_type_;  // Of the info that is being handled.
-  // The report of a crash until Terminate has run: what it was doing, in words.
-  std::string report_;
+  // The report of a crash until Terminate has run.
+  std::unique_ptr<CrashReport> report_;
 
   mutable Mutex mu_;
   Life life_ ABSL_GUARDED_BY(mu_);

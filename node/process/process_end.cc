@@ -17,44 +17,48 @@ constexpr size_t kReportStateBytesMax = 4096;
 }  // namespace
 
 void Process::PrepareReport(const ExitReason& reason) {
+  if (reason.IsNormal()) return;
+  const ProcessInfo info = Describe();
+  report_ = std::make_unique<CrashReport>(pid_, reason);
+  report_->name = info.name;
+  report_->label = info.label;
+  report_->type = info.type;
+  report_->handler = CurrentHandler();
+  report_->parent = info.parent;
+  report_->ancestors = info.ancestors;
+  report_->links = info.links;
+  report_->mailbox = info.mailbox;
+  report_->trap_exit = info.trap_exit;
   // What failed to begin has no state (otp H9).
-  if (reason.IsNormal() || stage_ == Stage::kInit) return;
+  if (stage_ == Stage::kInit) return;
   std::string state;
   const ServerStatus status = FormattedStatus(reason, &state);
-  report_ = absl::StrCat("; last message: ",
+  std::string& details = report_->details;
+  details = absl::StrCat("last message: ",
                          status.message.empty() ? "none" : status.message);
   if (const Request* request = current_request()) {
-    absl::StrAppend(&report_, " from ",
+    absl::StrAppend(&details, " from ",
                     request->caller.empty() ? "a client outside"
                                             : request->caller.ToString());
     if (!request->meta.identity.empty()) {
-      absl::StrAppend(&report_, " (", request->meta.identity, ")");
+      absl::StrAppend(&details, " (", request->meta.identity, ")");
     }
   }
-  absl::StrAppend(&report_,
+  absl::StrAppend(&details,
                   "; state: ", CutUtf8WithNote(state, kReportStateBytesMax));
-  if (!status.log.empty()) absl::StrAppend(&report_, "; last events: ");
+  if (!status.log.empty()) absl::StrAppend(&details, "; last events: ");
   for (size_t i = 0; i < status.log.size(); ++i) {
-    absl::StrAppend(&report_, i == 0 ? "" : ", ",
+    absl::StrAppend(&details, i == 0 ? "" : ", ",
                     internal::EventText(status.log[i]));
   }
 }
 
 void Process::LogEnding(const ExitReason& reason) {
   if (reason.IsNormal()) return;  // otp G23
-  CrashReport report(pid_, reason);
-  const ProcessInfo info = Describe();
-  report.name = info.name;
-  report.label = info.label;
-  report.type = info.type;
-  report.handler = CurrentHandler();
-  report.parent = info.parent;
-  report.ancestors = info.ancestors;
-  report.links = info.links;
-  report.mailbox = info.mailbox;
-  report.trap_exit = info.trap_exit;
-  if (report_.empty()) PrepareReport(reason);
-  runtime_->log().Error(absl::StrCat(report.ToString(), report_));
+  if (report_ == nullptr) PrepareReport(reason);
+  report_->reason = reason;
+  runtime_->log().Error(report_->ToString());
+  report_ = nullptr;
 }
 
 void Process::Crash(Stage stage, const ExitReason& reason) {

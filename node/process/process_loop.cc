@@ -226,7 +226,7 @@ void Process::Dispatch(Work work) {
         reason = doomed_;
       }
       // It had crashed, and was killed while Terminate ran.
-      if (!report_.empty()) LogEnding(*reason);
+      if (report_ != nullptr) LogEnding(*reason);
       Finish(*reason);
       return;
     }

@@ -364,6 +364,13 @@ absl::Status Registry::Restarting() const {
 
 absl::StatusOr<Pid> Registry::Add(absl::string_view key, const Pid& pid,
                                   SharedValue value) {
+  if (!runtime()->IsLocal(pid)) {
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_PID",
+                 absl::StrCat(pid.ToString(),
+                              " is no process of this node: a registry knows "
+                              "its own node's"))
+        .NotExecuted();
+  }
   Partition& home = HomeOf(pid);
   Pid owner;
   bool first = false;
@@ -390,10 +397,8 @@ absl::StatusOr<Pid> Registry::Add(absl::string_view key, const Pid& pid,
         .NotExecuted();
   }
   if (first) {
-    if (!runtime()->Link(pid, owner).ok()) {  // The owner has just ended.
-      Forget(key, pid, 1);
-      return Restarting();
-    }
+    // What a failed link means is seen below.
+    runtime()->Link(pid, owner).IgnoreError();
     const uint64_t observer = runtime()->ObserveExit(
         pid, [this, pid](const ExitReason&) { ProcessEnded(pid); });
     bool kept = false;
@@ -410,6 +415,17 @@ absl::StatusOr<Pid> Registry::Add(absl::string_view key, const Pid& pid,
     return Error(absl::StatusCode::kNotFound, "NOPROC",
                  absl::StrCat(pid.ToString(), " has ended"))
         .NotExecuted();
+  }
+  bool lost;
+  {
+    // The owner may have ended meanwhile, which forgot whom it owned, and the
+    // entry came after that.
+    MutexLock lock(&home.mu);
+    lost = home.owner != owner || !home.holders.contains(pid.number);
+  }
+  if (lost) {
+    Erase(key, pid, [](const SharedValue&) { return true; });
+    return Restarting();
   }
   Registered event;
   event.registry = options_.name;

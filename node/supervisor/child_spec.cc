@@ -104,7 +104,7 @@ Pending<ExitReason> StopChildProcess(const ChildSpec& spec, const Pid& pid,
   const Shutdown shutdown = spec.shutdown_or_default();
   self.runtime().Stop(
       self.pid(), pid,
-      shutdown.brutal_kill() ? absl::ZeroDuration() : shutdown.limit(),
+      shutdown.patience(),
       [arrival](ExitReason reason) { arrival->Set(std::move(reason)); });
   return Pending<ExitReason>(std::move(arrival));
 }

@@ -207,7 +207,7 @@ class StreamState : public std::enable_shared_from_this<StreamState<Out>> {
     }
     for (const auto& [pid, how] : work.ends) {
       runtime_->Stop(owner_, pid,
-                     how.brutal_kill() ? absl::ZeroDuration() : how.limit(),
+                     how.patience(),
                      [](const ExitReason&) {});
     }
     for (auto& [index, job] : work.starts) Start(index, std::move(job));

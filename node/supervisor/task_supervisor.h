@@ -297,7 +297,7 @@ class AsyncTask {
     auto out = std::make_shared<internal::Arrival<absl::StatusOr<T>>>();
     if (linked_) runtime_->Unlink(owner_, pid_);
     runtime_->Stop(
-        owner_, pid_, how.brutal_kill() ? absl::ZeroDuration() : how.limit(),
+        owner_, pid_, how.patience(),
         [out, state = state_, pid = pid_](const ExitReason& reason) {
           std::optional<absl::StatusOr<T>> value = state->Withdraw();
           if (!value.has_value()) {

@@ -27,6 +27,7 @@
 namespace muster {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -80,7 +81,7 @@ class LoopTest : public ::testing::Test {
         }));
     Tell(sim_.runtime(), linked, [pid](Context& self) {
       self.TrapExit(true);
-      self.Link(pid);
+      EXPECT_EQ(self.Link(pid), absl::OkStatus());
       return Next();
     });
     sim_.RunReady();
@@ -196,8 +197,21 @@ TEST_F(LoopTest, TheReportNamesWhatWasHandled) {  // otp G23
   EXPECT_THAT(report(), HasSubstr("last message: inactivity timeout; "));
   sim_.Await(Stop(sim_.caller(), Start(script), ExitReason::Custom("asked")))
       .IgnoreError();
-  EXPECT_THAT(report(),
-              HasSubstr("crashed: custom(asked); last message: none; "));
+  EXPECT_THAT(report(), AllOf(HasSubstr("crashed: custom(asked); "),
+                              HasSubstr("; last message: none; ")));
+}
+
+TEST_F(LoopTest, GS68_TheReportShowsTheLabel) {
+  OTP_CASE("GS.68", "G23");
+  Script script;
+  script.init = [](Context& self) -> InitResult {
+    self.SetLabel("order 17");
+    return Ok();
+  };
+  script.cast = [](int64_t, Context&) -> Next { throw 1; };
+  Cast(Start(script), 1);
+  sim_.RunReady();
+  EXPECT_EQ(sim_.log().Count(LogLevel::kError, "label=\"order 17\""), 1u);
 }
 
 // -- Bad returns

@@ -371,7 +371,7 @@ TEST_F(StopTest, QueuedWorkIsHandledBeforeTheOrder) {  // otp Y1 P4
 TEST_F(StopTest, ItIsGoneWithItsNameWhenStopReturns) {  // otp G25 P8
   const Pid linked = cluster_.StartActor("a");
   const Pid pid = cluster_.StartScript("a", Server(), Names{.local = "n"});
-  cluster_.runtime("a").Link(linked, pid);
+  ASSERT_EQ(cluster_.runtime("a").Link(linked, pid), absl::OkStatus());
   cluster_.Do(actor_, [&](Context& self) -> Next {
     absl::Status stopped = co_await Stop(self, pid, ExitReason::Custom("bad"));
     EXPECT_EQ(stopped, absl::OkStatus());

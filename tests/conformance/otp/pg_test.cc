@@ -17,6 +17,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "muster/group/v1/group.pb.h"
+#include "node/gen_server/runtime_caller.h"
+#include "node/gen_server/sys.h"
 #include "node/process/context.h"
 #include "node/process/runtime.h"
 #include "node/types/exit_reason.h"
@@ -582,6 +584,102 @@ TEST_F(PgTest, ARestartedScopeGetsRemoteMembersAgainAndHasLostItsOwn) {
   ASSERT_TRUE(Join(a, "g").ok());
   Settle();
   EXPECT_THAT(Members("b", "g"), ElementsAre(b.pid, a.pid));
+}
+
+// otp PG5: what is lost while the stream lasts is noticed and repaired.
+TEST_F(PgTest, ALostChangeIsRepaired) {
+  Up("a");
+  Up("b");
+  Settle();
+  const Puppet one = Spawn("a");
+  const Puppet two = Spawn("a");
+  ASSERT_TRUE(Join(one, "g").ok());
+  Settle();
+  ASSERT_THAT(Members("b", "g"), ElementsAre(one.pid));
+  // A full mailbox of b's scope would drop it just so.
+  const auto lose = [&](auto message, const std::function<void()>& change) {
+    RuntimeCaller caller(&runtime("b"));
+    const ServerRef scope(nodes_["b"].scope);
+    sys::Suspend(caller, scope).Then([](absl::Status) {});
+    world_.RunReady();
+    change();
+    world_.RunFor(absl::Milliseconds(100));
+    const size_t lost = runtime("b").DropQueued(
+        nodes_["b"].scope,
+        [](Info& info) { return info.As<decltype(message)>() != nullptr; });
+    sys::Resume(caller, scope).Then([](absl::Status) {});
+    world_.RunReady();
+    return lost;
+  };
+  // The last change: only Told can show that it is missing.
+  EXPECT_EQ(
+      lose(group::v1::Joined(), [&] { EXPECT_TRUE(Join(two, "g").ok()); }), 1u);
+  EXPECT_THAT(Members("b", "g"), ElementsAre(one.pid));
+  Settle();
+  EXPECT_THAT(Members("b", "g"), ElementsAre(one.pid, two.pid));
+  // One that another follows.
+  EXPECT_EQ(lose(group::v1::Left(), [&] { EXPECT_TRUE(Leave(one, "g").ok()); }),
+            1u);
+  ASSERT_TRUE(Join(one, "h").ok());
+  Settle();
+  EXPECT_THAT(Members("b", "g"), ElementsAre(two.pid));
+  EXPECT_THAT(Members("b", "h"), ElementsAre(one.pid));
+}
+
+TEST_F(PgTest, ALostPartOfASyncIsAskedForAgain) {
+  GroupScopeOptions options;
+  options.sync_bytes = 100;  // A part for each group or so.
+  Up("a", /*scope=*/false);
+  StartScope("a", options);
+  const Puppet p = Spawn("a");
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(Join(p, absl::StrCat("a group with a long name ", i)).ok());
+  }
+  Up("b", /*scope=*/false);
+  StartScope("b");
+  for (const bool last : {false, true}) {
+    RuntimeCaller caller(&runtime("b"));
+    const ServerRef scope(nodes_["b"].scope);
+    sys::Suspend(caller, scope).Then([](absl::Status) {});
+    world_.RunReady();
+    group::v1::Discover discover;
+    *discover.mutable_from() = nodes_["b"].scope.ToProto();
+    runtime("a").SendLocal(nodes_["a"].scope, Info(discover));
+    world_.RunFor(absl::Milliseconds(100));
+    bool dropped = false;
+    runtime("b").DropQueued(nodes_["b"].scope, [&](Info& info) {
+      const auto* const sync = info.As<group::v1::Sync>();
+      if (sync == nullptr || dropped) return false;
+      dropped = last ? sync->last() : sync->part() == 1;
+      return dropped;
+    });
+    EXPECT_TRUE(dropped);
+    sys::Resume(caller, scope).Then([](absl::Status) {});
+    Settle();
+    EXPECT_EQ(Which("b"), Which("a"));
+    EXPECT_EQ(Which("b").size(), 10u);
+  }
+}
+
+TEST_F(PgTest, APeerCannotClaimMoreThanItMay) {
+  Up("a");
+  Up("b");
+  Settle();
+  const Puppet b = Spawn("b");
+  group::v1::Joined joined;
+  *joined.mutable_from() = nodes_["b"].scope.ToProto();
+  joined.set_group("g");
+  for (int i = 0; i < 3; ++i) {
+    group::v1::Member& member = *joined.add_members();
+    *member.mutable_pid() = b.pid.ToProto();
+    member.set_count(100'000);
+  }
+  runtime("a").SendLocal(nodes_["a"].scope, Info(joined));
+  world_.RunReady();
+  EXPECT_LE(Members("a", "g").size(), 100'000u);
+  EXPECT_EQ(nodes_["a"].body->rejected(), 2u);
+  Settle();  // Its next word shows that this was never told.
+  EXPECT_THAT(Members("a", "g"), IsEmpty());
 }
 
 TEST_F(PgTest, ALargeMembershipArrivesInParts) {

@@ -49,7 +49,9 @@ TEST_F(SimpleOneForOneScale, SUP49_AHundredThousandChildrenEndAtOnce) {
   DynamicSupervisorClient client = pool();
   for (int round = 0; round < 10; ++round) {
     // As many as its mailbox holds.
-    for (int i = 0; i < 10'000; ++i) client.StartChild(ChildArguments());
+    for (int i = 0; i < 10'000; ++i) {
+      client.StartChild(ChildArguments()).Detach();
+    }
     sim_.RunReady();
   }
   EXPECT_EQ(Counts(), "1 100000 0 100000");
