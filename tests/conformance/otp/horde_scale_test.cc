@@ -15,7 +15,7 @@
 namespace muster {
 namespace {
 
-constexpr int kMany = 250;
+constexpr int kMany = 200;
 
 TEST_F(HordeFailover, HRD15_AllOfManyRunOnTheOtherNode) {
   OTP_CASE("HRD.15", "HO4 HO5");
