@@ -489,8 +489,24 @@ void GlobalRegistry::Unregister(absl::string_view name,
              .NotExecuted());
     return;
   }
+  // First it is not served any more (guarantees G1), then it is free.
   runtime_->ClearGlobalName(name);
-  Release(name, view->record.instance(), std::move(done));
+  std::weak_ptr<bool> alive = alive_;
+  Release(
+      name, view->record.instance(),
+      [this, alive, entry = ToEntry(*view), instance = view->record.instance(),
+       done = std::move(done)](absl::Status status) mutable {
+        if (alive.expired()) return;
+        // A record whose name nobody serves must not stay: the name is its
+        // process's again, or it is freed however long that takes.
+        if (!status.ok() &&
+            (OutcomeOf(status) != Outcome::kNotExecuted ||
+             !runtime_->SetGlobalName(entry.pid, entry.name, entry.epoch)
+                  .ok())) {
+          Free(entry.name, instance);
+        }
+        done(std::move(status));
+      });
 }
 
 void GlobalRegistry::StopWatching() { replica_.reset(); }

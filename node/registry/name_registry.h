@@ -53,7 +53,9 @@ class NameRegistry {
   virtual void Register(
       absl::string_view name, const Pid& pid,
       absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) = 0;
-  // Takes a name from a process of this node. NOT_FOUND if it has it not.
+  // Takes a name from a process of this node. NOT_FOUND if it has it not;
+  // UNAVAILABLE: it keeps it; DEADLINE_EXCEEDED, ABORTED (UNKNOWN): it has lost
+  // it, and the name is free once the store answers.
   virtual void Unregister(absl::string_view name,
                           absl::AnyInvocable<void(absl::Status)> done) = 0;
 

@@ -31,7 +31,9 @@ class GlobalFixture : public ::testing::Test {
   using Registration = std::shared_ptr<std::optional<absl::StatusOr<Epoch>>>;
 
   // All nodes have joined.
-  explicit GlobalFixture(int nodes, uint64_t seed = 1) : cluster_(seed, nodes) {
+  explicit GlobalFixture(int nodes, uint64_t seed = 1,
+                         SimClusterOptions options = SimClusterOptions())
+      : cluster_(seed, nodes, std::move(options)) {
     cluster_.StartAll();
   }
 

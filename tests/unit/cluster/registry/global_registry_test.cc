@@ -363,6 +363,34 @@ TEST_F(GlobalRegistryTest, AnUnregisteredNameIsFree) {
   EXPECT_TRUE(Register(0, "y", pid).ok());
 }
 
+TEST_F(GlobalRegistryTest, AnUnregisterThatWasNotExecutedChangesNothing) {
+  const Pid pid = Spawn(0);
+  ASSERT_TRUE(Register(0, "x", pid).ok());
+  cluster_.store().Disconnect(cluster_.store_client(0), SimCut::kRefused);
+  const absl::Status refused = Unregister(0, "x");
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable) << refused;
+  EXPECT_EQ(OutcomeOf(refused), Outcome::kNotExecuted);
+  cluster_.store().Reconnect(cluster_.store_client(0));
+  cluster_.RunFor(absl::Seconds(2));
+  EXPECT_EQ(registry(1).WhereIs("x")->pid, pid);
+  EXPECT_EQ(cluster_.node(0).runtime().WhereIsGlobal("x"), pid);
+  EXPECT_TRUE(cluster_.Call<Int64>(1, "x", kScriptCall, MakeInt64(7)).ok());
+  EXPECT_TRUE(Unregister(0, "x").ok());
+}
+
+TEST_F(GlobalRegistryTest, AnUnregisterWithoutAnAnswerFreesTheNameLater) {
+  const Pid pid = Spawn(0);
+  ASSERT_TRUE(Register(0, "x", pid).ok());
+  cluster_.store().Disconnect(cluster_.store_client(0));
+  EXPECT_EQ(OutcomeOf(Unregister(0, "x")), Outcome::kUnknown);
+  EXPECT_TRUE(cluster_.node(0).runtime().WhereIsGlobal("x").empty());
+  cluster_.store().Reconnect(cluster_.store_client(0));
+  EXPECT_TRUE(cluster_.RunUntil(
+      [&] { return !cluster_.OwnerOf("x").has_value(); }, absl::Seconds(5)));
+  EXPECT_TRUE(Register(1, "x", Spawn(1)).ok());
+  EXPECT_TRUE(Register(0, "y", pid).ok());
+}
+
 TEST_F(GlobalRegistryTest, AProcessThatHadANameBeforeDoesNotFreeItsSuccessors) {
   const Pid pid = Spawn(0);
   ASSERT_TRUE(Register(0, "x", pid).ok());
