@@ -101,6 +101,7 @@ void SimCluster::StartNode(int index) {
   options.node = NodeName(index);
   options.address = Address(index);
   options.types = options_.types_of ? options_.types_of(index) : options_.types;
+  options.local = options_.local;
   options.build = "sim";
   options.profile = options_.profile;
   options.reap_for_test = options_.reap_for_test;

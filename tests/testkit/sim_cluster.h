@@ -49,6 +49,8 @@ struct SimClusterOptions {
   // What every node hosts; types_of, if set, decides for each.
   std::vector<ServerTypeInfo> types;
   std::function<std::vector<ServerTypeInfo>(int node)> types_of;
+  // What every node runs for itself.
+  LocalParts local;
   // Puts something between a node and its store: a counter, a planted bug.
   std::function<std::unique_ptr<Store>(int node, std::unique_ptr<Store> store)>
       wrap_store;
