@@ -1,6 +1,7 @@
 #include "node/base/thread_scheduler.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "node/base/check.h"
@@ -31,6 +32,8 @@ constexpr size_t kInjectBatchMax = 64;
 // Timers that are fired before a task has its turn.
 constexpr int kTimersATurn = 16;
 constexpr int kSurplusMax = 64;
+// When the blocking pool, without a thread, asks for one again.
+constexpr absl::Duration kBlockingRetry = absl::Milliseconds(100);
 
 // A word in a queue: a Task*, or a Closure* with this bit.
 constexpr uintptr_t kIsClosure = 1;
@@ -96,7 +99,8 @@ ThreadScheduler::ThreadScheduler(Clock* clock, ThreadSchedulerOptions options)
   for (int i = 0; i < workers_wanted_; ++i) AddWorker();
   // Only now: workers look at each other.
   for (int i = 0; i < workers_wanted_; ++i) {
-    StartThread(workers_[i].load(std::memory_order_relaxed));
+    MUSTER_CHECK(StartThread(workers_[i].load(std::memory_order_relaxed)),
+                 "the system has no thread for a worker");
   }
   if (options_.stall_after != absl::InfiniteDuration()) {
     watch_ = std::thread([this] { WatchLoop(); });
@@ -121,8 +125,13 @@ ThreadScheduler::Worker* ThreadScheduler::AddWorker() {
   return worker;
 }
 
-void ThreadScheduler::StartThread(Worker* worker) {
-  worker->thread = std::thread([this, worker] { WorkerLoop(worker); });
+bool ThreadScheduler::StartThread(Worker* worker) {
+  try {
+    worker->thread = std::thread([this, worker] { WorkerLoop(worker); });
+  } catch (const std::system_error&) {  // A limit of the system.
+    return false;
+  }
+  return true;
 }
 
 void ThreadScheduler::Stop() {
@@ -152,7 +161,8 @@ void ThreadScheduler::Stop() {
     workers_[i].load(std::memory_order_relaxed)->parker.Unpark();
   }
   for (size_t i = 0; i < workers; ++i) {
-    workers_[i].load(std::memory_order_relaxed)->thread.join();
+    std::thread& thread = workers_[i].load(std::memory_order_relaxed)->thread;
+    if (thread.joinable()) thread.join();
   }
 
   // Blocking threads move their handles from one list to the other until the
@@ -646,9 +656,9 @@ void ThreadScheduler::OnStall(Worker* worker, absl::Duration running) {
     }
   }
   if (added != nullptr) {
-    added->thread.join();  // It has nothing left to do but to return.
+    // It has nothing left to do but to return, or never began.
+    if (added->thread.joinable()) added->thread.join();
     added->searching = false;
-    StartThread(added);
   } else if (wanted) {
     added = AddWorker();
     if (added != nullptr) {
@@ -657,8 +667,14 @@ void ThreadScheduler::OnStall(Worker* worker, absl::Duration running) {
         added->surplus = true;
         ++surplus_;
       }
-      StartThread(added);
     }
+  }
+  if (added != nullptr && !StartThread(added)) {
+    // The next stall tries again.
+    MutexLock lock(&park_mu_);
+    added->ended = true;
+    --surplus_;
+    added = nullptr;
   }
   bool fired = false;
   {
@@ -691,13 +707,30 @@ void ThreadScheduler::Block(absl::AnyInvocable<void()> work) {
     if (block_queue_.size() > block_idle_ &&
         block_threads_.size() <
             static_cast<size_t>(options_.blocking_threads_max)) {
-      const auto self = block_threads_.emplace(block_threads_.end());
-      *self = std::thread([this, self] { BlockingLoop(self); });
+      StartBlockingLocked();
     }
   }
   block_wake_.Signal();
   // These have nothing left to do but to return.
   JoinAll(std::move(ended));
+}
+
+void ThreadScheduler::StartBlockingLocked() {
+  const auto self = block_threads_.emplace(block_threads_.end());
+  try {
+    *self = std::thread([this, self] { BlockingLoop(self); });
+    return;
+  } catch (const std::system_error&) {  // A limit of the system.
+    block_threads_.erase(self);
+  }
+  // Those that run take it from the queue; without any, somebody must look
+  // again.
+  if (!block_threads_.empty()) return;
+  At(clock_->Boot() + kBlockingRetry, [this] {
+    MutexLock lock(&block_mu_);
+    if (block_stopped_ || block_queue_.empty()) return;
+    if (block_threads_.empty()) StartBlockingLocked();
+  });
 }
 
 void ThreadScheduler::BlockingLoop(std::list<std::thread>::iterator self) {

@@ -118,7 +118,8 @@ class ThreadScheduler final : public Scheduler {
   // scheduler has stopped, and the word is still the caller's.
   bool Push(uintptr_t word) ABSL_LOCKS_EXCLUDED(inject_mu_, park_mu_);
 
-  void StartThread(Worker* worker);
+  // False: the system gives no thread.
+  bool StartThread(Worker* worker);
   void WorkerLoop(Worker* self);
   // The next word for `self` to run; 0: there is none, and it searches.
   uintptr_t TakeWord(Worker* self) ABSL_LOCKS_EXCLUDED(inject_mu_);
@@ -158,6 +159,7 @@ class ThreadScheduler final : public Scheduler {
   // Null: `workers_max` are there.
   Worker* AddWorker();
 
+  void StartBlockingLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(block_mu_);
   void BlockingLoop(std::list<std::thread>::iterator self)
       ABSL_LOCKS_EXCLUDED(block_mu_);
 

@@ -317,7 +317,9 @@ void Peers::Impl::SubmitTied(const Signal& signal) {
 
 void Peers::Impl::GiveBack(const Signal& tie, const ExitReason& reason) {
   if (tie.kind == Signal::Kind::kMonitor) {
-    runtime_->Deliver(Signal::Down(tie.ref, PidOf(tie), reason));
+    // Nobody is known to have ended if the node could not be had.
+    const bool lost = reason.kind() == ExitReason::Kind::kNoconnection;
+    runtime_->Deliver(Signal::Down(tie.ref, lost ? Pid() : PidOf(tie), reason));
   } else {
     runtime_->Deliver(Signal::LinkExit(tie.to, tie.from, reason, tie.link));
   }

@@ -42,7 +42,8 @@ struct CallOptions {
   absl::Duration timeout = absl::Seconds(5);
   // ASCII metadata for the handler; at most 8 KiB.
   std::vector<std::pair<std::string, std::string>> metadata;
-  // True: dropping the PendingCall lets the call run; its reply goes nowhere.
+  // True: dropping the PendingCall lets the call run, and so does the end of
+  // the process that made it; its reply goes nowhere.
   bool detached = false;
   // Who waits for the reply; for the generated clients. When it is abandoned,
   // the call is cancelled, unless it is detached.
@@ -104,6 +105,10 @@ class ArrivalBase {
     }
     work();
   }
+  // Nobody holds on to the wait, but what brings the value is to go on.
+  // Relaxed: whoever detaches is the process that asks.
+  bool detached() const { return detached_.load(std::memory_order_relaxed); }
+  void Detach() { detached_.store(true, std::memory_order_relaxed); }
   // The call of the waiting process that brings the value; 0: none.
   // Relaxed: set before the value can be waited for, on the same thread.
   uint64_t call() const { return call_.load(std::memory_order_relaxed); }
@@ -116,6 +121,7 @@ class ArrivalBase {
   bool set_ ABSL_GUARDED_BY(mu_) = false;
   bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
   absl::AnyInvocable<void()> on_abandon_ ABSL_GUARDED_BY(mu_);
+  std::atomic<bool> detached_{false};
   std::atomic<uint64_t> call_{0};
 };
 
@@ -123,7 +129,7 @@ class ArrivalBase {
 template <typename T>
 class Arrival final : public ArrivalBase {
  public:
-  // The first wins; true if it was this one.
+  // The first wins; true if it was this one. Nobody wins once it is abandoned.
   bool Set(T value) ABSL_LOCKS_EXCLUDED(mu_) {
     return SetOnce(std::make_unique<T>(std::move(value)), nullptr);
   }
@@ -160,7 +166,7 @@ class Arrival final : public ArrivalBase {
     absl::AnyInvocable<void()> unused;
     {
       MutexLock lock(&mu_);
-      if (set_) return false;
+      if (set_ || abandoned_) return false;
       set_ = true;
       value_ = std::move(value);
       thrown_ = std::move(thrown);
@@ -214,9 +220,11 @@ class Pending {
     return arrival_->Take();
   }
 
-  // Calls `done` once with the value, on whichever thread brings it.
+  // Calls `done` once with the value, on whichever thread brings it. A call
+  // goes on as after Detach().
   void Then(absl::AnyInvocable<void(T)> done) && {
     const auto arrival = std::move(arrival_);
+    arrival->Detach();
     auto* const raw = arrival.get();
     // Not owned by what it owns itself: whoever brings the value keeps it alive
     // meanwhile, and if nobody ever does, nothing is left of it.
@@ -224,8 +232,12 @@ class Pending {
         [raw, done = std::move(done)]() mutable { done(raw->Take()); });
   }
 
-  // Lets it go on without anybody who waits.
-  void Detach() && { arrival_.reset(); }
+  // Lets it go on without anybody who waits, even past the end of the process
+  // that began it.
+  void Detach() && {
+    arrival_->Detach();
+    arrival_.reset();
+  }
 
  private:
   static T Misused() {

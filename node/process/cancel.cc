@@ -32,7 +32,9 @@ void Context::OnCancel(absl::AnyInvocable<void()> work) {
 
 // -- Process: cancellation ----------------------------------------------------
 
-void Process::AddOutgoing(const std::shared_ptr<CallSlot>& slot) {
+void Process::AddOutgoing(
+    const std::shared_ptr<CallSlot>& slot,
+    const std::shared_ptr<internal::ArrivalBase>& waiter) {
   if (slot == nullptr || slot->done()) return;
   if (outgoing_.size() >= outgoing_sweep_) {
     std::erase_if(outgoing_, [](const Outgoing& call) {
@@ -41,7 +43,8 @@ void Process::AddOutgoing(const std::shared_ptr<CallSlot>& slot) {
     });
     outgoing_sweep_ = std::max<size_t>(16, 2 * outgoing_.size());
   }
-  outgoing_.emplace_back(slot, handled_.load(std::memory_order_relaxed));
+  outgoing_.emplace_back(slot, waiter,
+                         handled_.load(std::memory_order_relaxed));
 }
 
 void Process::CancelOutgoing(bool all) {
@@ -49,6 +52,9 @@ void Process::CancelOutgoing(bool all) {
   std::vector<std::shared_ptr<CallSlot>> calls;
   std::erase_if(outgoing_, [&](const Outgoing& call) {
     if (!all && call.message != message) return false;
+    // Nobody waits for it any more: as a request once sent, it goes on.
+    const auto waiter = call.waiter.lock();
+    if (waiter != nullptr && waiter->detached()) return true;
     if (auto alive = call.slot.lock()) calls.push_back(std::move(alive));
     return true;
   });
@@ -70,6 +76,8 @@ void Process::CancelArrived(uint64_t message) {
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kDead) return;
+    // Of an earlier message: it must not hide that of this one.
+    if (message != handled_.load(std::memory_order_relaxed)) return;
     cancelled_message_ = message;
     submit = ScheduleLocked();
   }

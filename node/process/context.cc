@@ -210,9 +210,13 @@ void Context::StartCall(const ServerRef& to, absl::string_view path,
   if (options.waiter != nullptr) {
     options.waiter->set_call(call.meta.chain_calls.back());
   }
+  if (options.detached) {
+    runtime().StartCall(std::move(call), std::move(done));
+    return;
+  }
   process_->AddOutgoing(
-      runtime().StartCall(std::move(call), std::move(done),
-                          options.detached ? nullptr : options.waiter));
+      runtime().StartCall(std::move(call), std::move(done), options.waiter),
+      options.waiter);
 }
 
 void Context::StartCast(const ServerRef& to, absl::string_view path,

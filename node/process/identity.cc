@@ -129,8 +129,12 @@ bool Process::ReceiveLocked(uint64_t alias, uint64_t* ends_monitor) {
     case Aliases::Received::kOn:
       return true;
     case Aliases::Received::kOnEndsMonitor:
-      *ends_monitor = alias;
-      own_monitors_.erase(alias);
+      // Not owned: of the process itself, where nothing fires (otp M6).
+      if (own_monitors_.erase(alias) > 0) {
+        *ends_monitor = alias;
+        // Its Down may be on its way already.
+        unwanted_downs_.insert(alias);
+      }
       return true;
   }
   return false;
@@ -138,10 +142,10 @@ bool Process::ReceiveLocked(uint64_t alias, uint64_t* ends_monitor) {
 
 void Process::EndMonitor(uint64_t ref) {
   if (ref == 0) return;
-  if (runtime_->Demonitor(pid_, MonitorRef{ref})) return;
-  // Its Down is on its way from another thread, and comes no more.
+  // Else its Down is on its way from another thread, for PushSystem to drop.
+  if (!runtime_->Demonitor(pid_, MonitorRef{ref})) return;
   MutexLock lock(&mu_);
-  unwanted_downs_.insert(ref);
+  unwanted_downs_.erase(ref);
 }
 
 void Process::Become(std::unique_ptr<ProcessBody> server, ServerName claimed) {

@@ -6,6 +6,7 @@
 // the streams remembers what crosses which of them and, when one is lost, says
 // noconnection for all of it.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -195,7 +196,8 @@ bool Process::FailLink(const Pid& other) {
   bool submit = false;
   {
     MutexLock lock(&mu_);
-    links_.erase(other);
+    // Gone: the other end's own exit over it has come already.
+    if (links_.erase(other) == 0) return true;
     if (life_ == Life::kDead) return true;
     if (!trap_exit_) return false;
     Envelope envelope;
@@ -241,6 +243,16 @@ void Runtime::SendLinkExit(const Pid& from, const Pid& to,
   if (auto process = Find(to)) {
     process->SignalExit(from, reason, /*via_link=*/true);
   }
+}
+
+void Runtime::EndLink(const Pid& from, const Pid& to, LinkIds link) {
+  if (to.node != options_.node) {
+    if (router_ != nullptr) {
+      router_->RouteSignal(Signal::Unlink(from, to, link));
+    }
+    return;
+  }
+  if (auto process = Find(to)) process->RemoveLink(from);
 }
 
 bool Runtime::IsAlive(const Pid& pid) const {
@@ -417,18 +429,18 @@ void Runtime::Withdraw(const Pid& watcher, uint64_t ref, const ServerRef& at) {
 }
 
 bool Runtime::Demonitor(const Pid& watcher, MonitorRef ref) {
-  ServerRef at = Pid();
+  MonitorEntry removed;  // Its tag is destroyed without the lock.
   {
     MutexLock lock(&mu_);
     const auto found = monitors_.find(ref.id);
     if (found == monitors_.end() || found->second.watcher != watcher) {
       return false;
     }
-    at = found->second.at;
+    removed = std::move(found->second);
     monitors_.erase(found);
   }
   // SendDown found nothing, and never will: no Down comes.
-  Withdraw(watcher, ref.id, at);
+  Withdraw(watcher, ref.id, removed.at);
   return true;
 }
 
@@ -440,7 +452,8 @@ void Runtime::SendDown(uint64_t ref, const Pid& ended,
     MutexLock lock(&mu_);
     const auto found = monitors_.find(ref);
     if (found == monitors_.end()) return;  // Demonitored meanwhile.
-    suspect = OnlySuspectLocked(found->second, reason);
+    // Who is named has ended, whatever the reason: no stream was lost.
+    suspect = ended.empty() && OnlySuspectLocked(found->second, reason);
     if (suspect) {
       if (std::exchange(found->second.suspect, true)) return;
       entry = found->second;
@@ -537,13 +550,21 @@ void Runtime::ReachLater(const std::string& node) {
   }
   scheduler_->At(clock().Boot() + kReachInterval, [this, node] {
     bool wanted;
+    std::optional<Epoch> up;
     {
       MutexLock lock(&mu_);
       reaching_.erase(node);
       wanted = !SuspectsLocked(node).empty();
+      const auto at = nodes_.find(node);
+      if (at != nodes_.end()) up = at->second;
     }
     if (!wanted) return;
-    router_->Reach(node);
+    if (up.has_value()) {
+      // It came back while the suspicion was still on its way.
+      ClearSuspects(node, *up);
+    } else {
+      router_->Reach(node);
+    }
     ReachLater(node);
   });
 }

@@ -24,7 +24,9 @@ void Runtime::MonitorNodes(const Pid& watcher, bool on) {
 
 std::vector<std::string> Runtime::Nodes() const {
   MutexLock lock(&mu_);
-  return std::vector<std::string>(nodes_.begin(), nodes_.end());
+  std::vector<std::string> nodes;
+  for (const auto& [node, epoch] : nodes_) nodes.push_back(node);
+  return nodes;
 }
 
 template <typename Event>
@@ -41,7 +43,7 @@ void Runtime::NodeIsUp(absl::string_view node, Epoch epoch) {
   absl::btree_map<Pid, int> watchers;
   {
     MutexLock lock(&mu_);
-    nodes_.insert(std::string(node));
+    nodes_[std::string(node)] = epoch;
     watchers = node_watchers_;
   }
   TellNodeWatchers(watchers, NodeUp(std::string(node)));

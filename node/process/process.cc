@@ -134,19 +134,27 @@ void Process::Release() {
   if (submit) Submit();
 }
 
-Pid Process::Refuse(absl::Status error) {
+void Process::Refuse(absl::Status error) {
   bool submit = false;
-  Pid starter;
+  std::optional<LinkIds> link;
   {
     MutexLock lock(&mu_);
-    if (life_ != Life::kHeld || doomed_.has_value()) return Pid();
+    if (life_ != Life::kHeld || doomed_.has_value()) return;
     start_error_ = std::move(error);
-    if (links_.erase(spawn_.link_to) > 0) starter = spawn_.link_to;
+    link = LeaveStarterLocked();
     doomed_ = ExitReason::Normal();
     submit = ScheduleLocked();
   }
+  if (link.has_value()) runtime_->EndLink(pid_, spawn_.link_to, *link);
   if (submit) Submit();
-  return starter;
+}
+
+std::optional<LinkIds> Process::LeaveStarterLocked() {
+  const auto at = links_.find(spawn_.link_to);
+  if (at == links_.end()) return std::nullopt;
+  const LinkIds link = at->second;
+  links_.erase(at);
+  return link;
 }
 
 void Process::SignalStartFailed(const Pid& child, const ExitReason& reason) {
@@ -189,7 +197,7 @@ void Process::ClearGlobalName() {
 
 void Process::StartExpired() {
   bool submit = false;
-  Pid parent;
+  std::optional<LinkIds> link;
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kAlive || life_ == Life::kDead) return;
@@ -199,13 +207,11 @@ void Process::StartExpired() {
                            absl::FormatDuration(spawn_.timeout)))
             .Unknown();
     // Unlinked first, so that the kill does not hit the starter (otp H8).
-    if (links_.erase(spawn_.link_to) > 0) parent = spawn_.link_to;
+    link = LeaveStarterLocked();
     doomed_ = ExitReason::Killed();
     submit = ScheduleLocked();
   }
-  if (!parent.empty()) {
-    if (auto other = runtime_->Find(parent)) other->RemoveLink(pid_);
-  }
+  if (link.has_value()) runtime_->EndLink(pid_, spawn_.link_to, *link);
   if (submit) Submit();
 }
 
@@ -214,7 +220,8 @@ bool Process::HasRoomLocked(size_t bytes) const {
                    mailbox_bytes_, bytes);
 }
 
-Process::Room Process::MakeRoomLocked(size_t bytes) {
+Process::Room Process::MakeRoomLocked(size_t bytes,
+                                      std::vector<Envelope>* removed) {
   if (HasRoomLocked(bytes)) return Room::kYes;
   if (spawn_.mailbox.overflow == Overflow::kRefuse) return Room::kRefused;
   if (spawn_.mailbox.overflow == Overflow::kDropOldest &&
@@ -228,6 +235,7 @@ Process::Room Process::MakeRoomLocked(size_t bytes) {
         continue;
       }
       mailbox_bytes_ -= at->bytes;
+      removed->push_back(std::move(*at));
       at = mailbox_.erase(at);
       ++dropped_;
       if (HasRoomLocked(bytes)) return Room::kYes;
@@ -243,7 +251,7 @@ void Process::WarnOfDrops(uint64_t dropped) {
 }
 
 void Process::PushLocked(Envelope envelope) {
-  mailbox_bytes_ += envelope.bytes;
+  BytesLocked(envelope) += envelope.bytes;
   if (envelope.kind == Envelope::Kind::kExit) envelope.reserved = true;
   if (envelope.reserved) ++reserved_queued_;
   if (envelope.is_system()) ++systems_queued_;
@@ -340,7 +348,7 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
   std::optional<Error> refused;
   {
     MutexLock lock(&mu_);
-    if (life_ == Life::kDead) {
+    if (gone_) {  // Until then Finish answers, with its names free (otp P8).
       refused = Exited(*ended_);
     } else if (chained && WaitsForLocked(*envelope.request, awaited_call_)) {
       cycle = true;
@@ -387,11 +395,12 @@ absl::Status Process::PushCast(Request request) {
   bool submit = false;
   uint64_t ends_monitor = 0;
   uint64_t dropped = 0;
+  std::vector<Envelope> removed;  // Destroyed without the lock.
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kDead) return Exited(*ended_).NotExecuted();
     if (alias != 0 && !aliases_.IsOn(alias)) return absl::OkStatus();
-    const Room room = MakeRoomLocked(envelope.bytes);
+    const Room room = MakeRoomLocked(envelope.bytes, &removed);
     if (room == Room::kRefused) return MailboxFull().NotExecuted();
     if (room == Room::kDropped) {
       dropped = ++dropped_;
@@ -414,11 +423,12 @@ void Process::PushInfo(Info info, uint64_t alias) {
   bool submit = false;
   uint64_t ends_monitor = 0;
   uint64_t dropped = 0;
+  std::vector<Envelope> removed;  // Destroyed without the lock.
   {
     MutexLock lock(&mu_);
     if (life_ == Life::kDead) return;
     if (alias != 0 && !aliases_.IsOn(alias)) return;
-    if (MakeRoomLocked(envelope.bytes) != Room::kYes) {
+    if (MakeRoomLocked(envelope.bytes, &removed) != Room::kYes) {
       dropped = ++dropped_;
     } else if (ReceiveLocked(alias, &ends_monitor)) {
       PushLocked(std::move(envelope));
@@ -457,6 +467,7 @@ void Process::PushResponse(Info info,
   envelope.kind = Envelope::Kind::kInfo;
   envelope.info = std::move(info);
   envelope.revoked = std::move(revoked);
+  envelope.reserved = true;
   bool submit = false;
   {
     MutexLock lock(&mu_);
@@ -475,6 +486,7 @@ size_t Process::DropQueued(absl::FunctionRef<bool(Info&)> unwanted) {
     for (Envelope& envelope : mailbox_) {
       if (envelope.kind == Envelope::Kind::kInfo && unwanted(envelope.info)) {
         mailbox_bytes_ -= envelope.bytes;
+        if (envelope.reserved) --reserved_queued_;
         dropped.push_back(std::move(envelope));
       } else {
         kept.push_back(std::move(envelope));
@@ -537,6 +549,7 @@ bool Process::traps_exit() const {
 }
 
 bool Process::RemoveQueuedDown(MonitorRef ref) {
+  Envelope removed;  // Destroyed without the lock.
   MutexLock lock(&mu_);
   const auto at =
       std::find_if(mailbox_.begin(), mailbox_.end(),
@@ -544,6 +557,7 @@ bool Process::RemoveQueuedDown(MonitorRef ref) {
   if (at == mailbox_.end()) return false;
   mailbox_bytes_ -= at->bytes;
   if (at->reserved) --reserved_queued_;
+  removed = std::move(*at);
   mailbox_.erase(at);
   return true;
 }

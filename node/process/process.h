@@ -75,9 +75,8 @@ class Process final : public Task,
   // not held.
   bool AdoptClaim(Epoch global_epoch) ABSL_LOCKS_EXCLUDED(mu_);
   void Release() ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends a held process before Init (otp H3). Returns the starter that it was
-  // linked to, if any.
-  Pid Refuse(absl::Status error) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a held process before Init, unlinked from its starter (otp H3).
+  void Refuse(absl::Status error) ABSL_LOCKS_EXCLUDED(mu_);
   // The failed start of a linked child: kills a starter that does not trap
   // (otp H7); one that traps has the error alone (otp H6).
   void SignalStartFailed(const Pid& child, const ExitReason& reason)
@@ -159,8 +158,10 @@ class Process final : public Task,
   uint64_t BeginWait(uint64_t call) ABSL_LOCKS_EXCLUDED(mu_);
   // -- cancel.cc
   uint64_t NextCall() { return ++last_call_; }
-  // A call of this process that is under way: cancelled when this ends.
-  void AddOutgoing(const std::shared_ptr<CallSlot>& slot);
+  // A call of this process that is under way: cancelled when this ends, unless
+  // `waiter`, which may be null, has been detached.
+  void AddOutgoing(const std::shared_ptr<CallSlot>& slot,
+                   const std::shared_ptr<internal::ArrivalBase>& waiter);
   void set_on_cancel(absl::AnyInvocable<void()> work) {
     on_cancel_ = std::move(work);
   }
@@ -251,9 +252,11 @@ class Process final : public Task,
     bool reserved = false;  // Takes no room from the others.
   };
   struct Outgoing {
-    Outgoing(std::weak_ptr<CallSlot> s, uint64_t m)
-        : slot(std::move(s)), message(m) {}
+    Outgoing(std::weak_ptr<CallSlot> s, std::weak_ptr<internal::ArrivalBase> w,
+             uint64_t m)
+        : slot(std::move(s)), waiter(std::move(w)), message(m) {}
     std::weak_ptr<CallSlot> slot;
+    std::weak_ptr<internal::ArrivalBase> waiter;
     uint64_t message;  // Value of handled_ when it was made.
   };
   struct Becoming {
@@ -274,7 +277,14 @@ class Process final : public Task,
   // Makes room for a cast or info if the mailbox's rule says so. kDropped:
   // there is none, and the sender is told nothing.
   enum class Room : uint8_t { kYes, kRefused, kDropped };
-  Room MakeRoomLocked(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `removed`: what had to go, to be destroyed once the lock is released.
+  Room MakeRoomLocked(size_t bytes, std::vector<Envelope>* removed)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What `envelope` counts into.
+  size_t& BytesLocked(const Envelope& envelope)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return envelope.is_system() ? systems_bytes_ : mailbox_bytes_;
+  }
   // Says once that something was dropped.
   void WarnOfDrops(uint64_t dropped);
   // False: drop it (otp A1). `ends_monitor`: to be removed once the lock is
@@ -317,6 +327,8 @@ class Process final : public Task,
   // What there is to do while the fence is closed: kNone if nothing waits.
   Work FrozenWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefuseFrozen();
+  // The order to end in current_ waits for the thaw.
+  void PutBackFrozen() ABSL_LOCKS_EXCLUDED(mu_);
   void Dispatch(Work work);
   // Runs one callback of `stage`, then settles.
   template <typename Callback>
@@ -346,6 +358,9 @@ class Process final : public Task,
   void Hibernate() ABSL_LOCKS_EXCLUDED(mu_);
   void ThawLater();
   void StartExpired() ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes back its end of the link to its starter; nullopt: there is none.
+  std::optional<LinkIds> LeaveStarterLocked()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // -- System requests (sys_requests.cc, otp section 5) ---------------------
   // Takes one, or says why not; `slot` is null for an order without an answer.
@@ -472,12 +487,13 @@ class Process final : public Task,
   std::optional<ExitReason> ended_ ABSL_GUARDED_BY(mu_);
   absl::Status start_error_ ABSL_GUARDED_BY(mu_);
   std::deque<Envelope> mailbox_ ABSL_GUARDED_BY(mu_);
-  size_t mailbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t mailbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // But system requests.
   absl::btree_map<Pid, LinkIds> links_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<uint64_t> own_monitors_ ABSL_GUARDED_BY(mu_);
   // System requests and exits in the mailbox: what a suspended process looks
   // for.
   size_t systems_queued_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t systems_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // Of the requests.
   size_t exits_queued_ ABSL_GUARDED_BY(mu_) = 0;
   absl::btree_map<uint64_t, Watcher> watchers_ ABSL_GUARDED_BY(mu_);
   // Keeps this alive while it is in the run queue.

@@ -109,7 +109,9 @@ void Process::Finish(const ExitReason& reason) {
     aliases_ = Aliases();
     monitors.swap(own_monitors_);
     systems_queued_ = 0;
+    systems_bytes_ = 0;
     exits_queued_ = 0;
+    awaited_call_ = 0;
     start_error = start_error_;
     epoch = global_epoch_;
     ++wait_token_;
@@ -138,6 +140,14 @@ void Process::Finish(const ExitReason& reason) {
     gone_ = true;
     links.swap(links_);
     watchers.swap(watchers_);
+    // Calls and system requests that came meanwhile.
+    for (Envelope& envelope : mailbox_) mailbox.push_back(std::move(envelope));
+    mailbox_.clear();
+    mailbox_bytes_ = 0;
+    reserved_queued_ = 0;
+    systems_queued_ = 0;
+    systems_bytes_ = 0;
+    exits_queued_ = 0;
   }
   if (started_) {
     // A failed start leaves the starter neither Exit nor Down: it gets the

@@ -6,6 +6,7 @@
 #include <exception>
 #include <typeinfo>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "node/base/check.h"
@@ -108,12 +109,15 @@ void Process::Run() {
     MutexLock lock(&mu_);
     running_ = false;
     if (life_ == Life::kDead) return;
-    self_ = std::move(self);
+    // A copy: once submitted, another worker may end and drop it, while
+    // `working` still shows it.
+    self_ = self;
   }
   Submit();
 }
 
 Process::Work Process::NextWork(bool fence_open) {
+  std::vector<Envelope> revoked;  // Destroyed without the lock.
   MutexLock lock(&mu_);
   const auto leave = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     scheduled_ = false;
@@ -146,6 +150,9 @@ Process::Work Process::NextWork(bool fence_open) {
   // Acquire: whoever revoked it has taken the response.
   while (!mailbox_.empty() && mailbox_.front().revoked != nullptr &&
          mailbox_.front().revoked->load(std::memory_order_acquire)) {
+    if (mailbox_.front().reserved) --reserved_queued_;
+    mailbox_bytes_ -= mailbox_.front().bytes;
+    revoked.push_back(std::move(mailbox_.front()));
     mailbox_.pop_front();
   }
   const auto next = suspended_ ? NextWhileSuspendedLocked() : mailbox_.begin();
@@ -176,17 +183,19 @@ Process::Work Process::NextWork(bool fence_open) {
 void Process::TakeLocked(std::deque<Envelope>::iterator at) {
   current_ = std::move(*at);
   mailbox_.erase(at);
-  mailbox_bytes_ -= current_.bytes;
+  BytesLocked(current_) -= current_.bytes;
   if (current_.reserved) --reserved_queued_;
   if (current_.is_system()) --systems_queued_;
   if (current_.kind == Envelope::Kind::kExit) --exits_queued_;
 }
 
 Process::Work Process::FrozenWorkLocked() {
-  // What is queued stays, calls are refused (guarantees R11).
+  // What is queued stays, calls are refused (guarantees R11). A Terminate that
+  // was cast has been taken (otp Y8), and stays too.
   const auto call =
       std::find_if(mailbox_.begin(), mailbox_.end(), [](const Envelope& e) {
-        return e.kind == Envelope::Kind::kCall || e.is_system();
+        return e.kind == Envelope::Kind::kCall ||
+               (e.is_system() && e.slot != nullptr);
       });
   if (call != mailbox_.end()) {
     TakeLocked(call);
@@ -198,11 +207,17 @@ Process::Work Process::FrozenWorkLocked() {
   return Work::kThaw;
 }
 
-void Process::RefuseFrozen() {
-  if (current_.slot == nullptr) {  // An order to end.
-    FinishCurrent();
-    return;
+void Process::PutBackFrozen() {
+  {
+    MutexLock lock(&mu_);
+    systems_bytes_ += current_.bytes;
+    ++systems_queued_;
+    mailbox_.push_front(std::move(current_));
   }
+  FinishCurrent();
+}
+
+void Process::RefuseFrozen() {
   current_.slot->Complete(
       CallResult(Error(absl::StatusCode::kUnavailable, "FROZEN",
                        absl::StrCat("'", name(),
@@ -255,7 +270,6 @@ void Process::Dispatch(Work work) {
       return;
     }
     case Work::kTimeout:
-      idle_after_ = absl::InfiniteDuration();
       idle_timer_ = 0;
       Invoke(Stage::kTimeout, [this] { return body_->OnTimeout(context_); });
       return;
@@ -279,7 +293,6 @@ void Process::Dispatch(Work work) {
     HandleSystem();
     return;
   }
-  idle_after_ = absl::InfiniteDuration();
   handled_.fetch_add(1, std::memory_order_relaxed);
   absl::string_view service;
   absl::string_view method;
@@ -350,6 +363,9 @@ template <typename Callback>
 void Process::Invoke(Stage stage, Callback callback) {
   stage_ = stage;
   shown_stage_.store(stage, std::memory_order_relaxed);
+  // Only what runs a callback ends the wait for inactivity (otp G14): after a
+  // message that is dropped before, it begins anew.
+  idle_after_ = absl::InfiniteDuration();
   if (debug_ != nullptr) RecordIn(stage);
   try {
     result_.emplace(callback());

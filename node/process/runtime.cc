@@ -188,8 +188,7 @@ void Runtime::ReleaseNamed(const Pid& pid) {
 void Runtime::Refuse(const Pid& pid, absl::Status error) {
   auto process = Find(pid);
   if (process == nullptr) return;
-  const Pid starter = process->Refuse(std::move(error));
-  if (auto other = Find(starter)) other->RemoveLink(pid);
+  process->Refuse(std::move(error));
 }
 
 void Runtime::FillAncestorsLocked(SpawnOptions* spawn) const {

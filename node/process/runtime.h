@@ -381,6 +381,8 @@ class Runtime {
   void ReachLater(const std::string& node) ABSL_LOCKS_EXCLUDED(mu_);
   // Has the process or node at `at` forget the monitor.
   void Withdraw(const Pid& watcher, uint64_t ref, const ServerRef& at);
+  // `from` has taken back its end of a link; the other end goes without a word.
+  void EndLink(const Pid& from, const Pid& to, LinkIds link);
   // `from` has ended.
   void SendLinkExit(const Pid& from, const Pid& to, const ExitReason& reason,
                     LinkIds link);
@@ -426,8 +428,8 @@ class Runtime {
   absl::flat_hash_map<std::string, Pid> global_names_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, std::shared_ptr<ViaRegistry>> vias_
       ABSL_GUARDED_BY(mu_);
-  // Nodes with an open stream.
-  absl::btree_set<std::string> nodes_ ABSL_GUARDED_BY(mu_);
+  // Nodes with an open stream, and as which incarnation.
+  absl::btree_map<std::string, Epoch> nodes_ ABSL_GUARDED_BY(mu_);
   // Who hears of them, and how many copies.
   absl::btree_map<Pid, int> node_watchers_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint64_t, MonitorEntry> monitors_ ABSL_GUARDED_BY(mu_);

@@ -162,9 +162,12 @@ absl::Status Process::PushSysRequest(Request request,
   bool submit = false;
   {
     MutexLock lock(&mu_);
-    dead = life_ == Life::kDead;
+    dead = gone_;  // Until then Finish answers, as for calls.
     if (!dead) {
-      if (systems_queued_ >= kSysRequestsMax) {
+      // One is taken whatever its size, if it is alone.
+      if (systems_queued_ >= kSysRequestsMax ||
+          (systems_queued_ > 0 &&
+           systems_bytes_ + envelope.bytes > kSysRequestBytesMax)) {
         return MailboxFull().NotExecuted();
       }
       // From here on it takes effect, whatever its caller does (otp G25).
@@ -221,7 +224,11 @@ std::deque<Process::Envelope>::iterator Process::NextWhileSuspendedLocked() {
 
 void Process::HandleSystem() {
   if (!FenceOpen()) {
-    RefuseFrozen();
+    if (current_.slot == nullptr) {  // An order to end, which has been taken.
+      PutBackFrozen();
+    } else {
+      RefuseFrozen();
+    }
     return;
   }
   const std::string method(MethodOf(*current_.request));

@@ -22,6 +22,8 @@ namespace muster {
 inline constexpr absl::string_view kSysService = "muster.sys.v1.Sys";
 // System requests that may wait in one mailbox, beside its other messages.
 inline constexpr size_t kSysRequestsMax = 64;
+// And their bytes, beside those of the other messages.
+inline constexpr size_t kSysRequestBytesMax = size_t{16} << 20;
 // Most events that a log keeps.
 inline constexpr size_t kSysLogMax = 1000;
 

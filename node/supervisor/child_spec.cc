@@ -103,8 +103,7 @@ Pending<ExitReason> StopChildProcess(const ChildSpec& spec, const Pid& pid,
   auto arrival = std::make_shared<internal::Arrival<ExitReason>>();
   const Shutdown shutdown = spec.shutdown_or_default();
   self.runtime().Stop(
-      self.pid(), pid,
-      shutdown.patience(),
+      self.pid(), pid, shutdown.patience(),
       [arrival](ExitReason reason) { arrival->Set(std::move(reason)); });
   return Pending<ExitReason>(std::move(arrival));
 }

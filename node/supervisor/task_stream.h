@@ -206,9 +206,7 @@ class StreamState : public std::enable_shared_from_this<StreamState<Out>> {
       runtime_->scheduler().Cancel(timer);
     }
     for (const auto& [pid, how] : work.ends) {
-      runtime_->Stop(owner_, pid,
-                     how.patience(),
-                     [](const ExitReason&) {});
+      runtime_->Stop(owner_, pid, how.patience(), [](const ExitReason&) {});
     }
     for (auto& [index, job] : work.starts) Start(index, std::move(job));
     if (work.waiting != nullptr) work.waiting->Set(std::move(work.item));

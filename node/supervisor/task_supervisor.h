@@ -296,16 +296,15 @@ class AsyncTask {
   Pending<absl::StatusOr<T>> End(Shutdown how) {
     auto out = std::make_shared<internal::Arrival<absl::StatusOr<T>>>();
     if (linked_) runtime_->Unlink(owner_, pid_);
-    runtime_->Stop(
-        owner_, pid_, how.patience(),
-        [out, state = state_, pid = pid_](const ExitReason& reason) {
-          std::optional<absl::StatusOr<T>> value = state->Withdraw();
-          if (!value.has_value()) {
-            value =
-                internal::TaskExited(pid, reason, internal::TaskEnd::kSignal);
-          }
-          out->Set(*std::move(value));
-        });
+    runtime_->Stop(owner_, pid_, how.patience(),
+                   [out, state = state_, pid = pid_](const ExitReason& reason) {
+                     std::optional<absl::StatusOr<T>> value = state->Withdraw();
+                     if (!value.has_value()) {
+                       value = internal::TaskExited(pid, reason,
+                                                    internal::TaskEnd::kSignal);
+                     }
+                     out->Set(*std::move(value));
+                   });
     return Pending<absl::StatusOr<T>>(std::move(out));
   }
 

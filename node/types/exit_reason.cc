@@ -9,7 +9,7 @@ namespace {
 using Kind = ExitReason::Kind;
 using Proto = core::v1::ExitReason;
 
-// Bound of text, stack and payload between nodes.
+// Bound of text, stack and payload of what leaves a node or comes to it.
 constexpr size_t kTextBytesMax = size_t{64} << 10;
 
 Proto::Kind ToProtoKind(Kind kind) {
@@ -96,6 +96,22 @@ std::string WithArgument(absl::string_view name, absl::string_view argument) {
   return absl::StrCat(name, "(", argument, ")");
 }
 
+void Cut(Proto* proto) {
+  if (proto->text().size() > kTextBytesMax) {
+    proto->set_text(CutUtf8WithNote(proto->text(), kTextBytesMax));
+  }
+  if (proto->stack().size() > kTextBytesMax) {
+    proto->set_stack(CutUtf8WithNote(proto->stack(), kTextBytesMax));
+  }
+  if (proto->payload().value().size() > kTextBytesMax) {
+    const std::string note = absl::StrCat(
+        " [payload of ", proto->payload().value().size(), " bytes left out]");
+    proto->clear_payload();
+    proto->set_text(absl::StrCat(
+        CutUtf8WithNote(proto->text(), kTextBytesMax - note.size()), note));
+  }
+}
+
 }  // namespace
 
 ExitReason ExitReason::Shutdown(absl::string_view why) {
@@ -180,19 +196,7 @@ std::string ExitReason::ToString() const {
 core::v1::ExitReason ExitReason::ToProto() const {
   Proto proto = proto_;
   proto.set_kind(ToProtoKind(kind_));
-  if (proto.text().size() > kTextBytesMax) {
-    proto.set_text(CutUtf8WithNote(text(), kTextBytesMax));
-  }
-  if (proto.stack().size() > kTextBytesMax) {
-    proto.set_stack(CutUtf8WithNote(proto_.stack(), kTextBytesMax));
-  }
-  if (proto.payload().value().size() > kTextBytesMax) {
-    const std::string note = absl::StrCat(
-        " [payload of ", payload().value().size(), " bytes left out]");
-    proto.clear_payload();
-    proto.set_text(absl::StrCat(
-        CutUtf8WithNote(text(), kTextBytesMax - note.size()), note));
-  }
+  Cut(&proto);
   return proto;
 }
 
@@ -201,10 +205,13 @@ ExitReason ExitReason::FromProto(const core::v1::ExitReason& proto) {
   reason.proto_ = proto;
   reason.proto_.clear_kind();
   if (!FromProtoKind(proto.kind(), &reason.kind_)) {
+    const std::string note = absl::StrCat(proto.text().empty() ? "" : " ",
+                                          "[exit reason of unknown kind ",
+                                          static_cast<int>(proto.kind()), "]");
     reason.proto_.set_text(absl::StrCat(
-        proto.text(), proto.text().empty() ? "" : " ",
-        "[exit reason of unknown kind ", static_cast<int>(proto.kind()), "]"));
+        CutUtf8WithNote(proto.text(), kTextBytesMax - note.size()), note));
   }
+  Cut(&reason.proto_);
   return reason;
 }
 

@@ -1,7 +1,9 @@
 // Links, monitors and node monitoring between nodes (otp 1.1 to 1.5, 13, 16.3).
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -10,6 +12,7 @@
 #include "node/types/exit_reason.h"
 #include "node/types/pid.h"
 #include "node/types/server_ref.h"
+#include "node/types/status.h"
 #include "tests/testkit/sim_nodes.h"
 
 namespace muster {
@@ -484,6 +487,76 @@ TEST_F(LinksTest, AMonitorByPidOfANamedServerIsNoSuspect) {  // otp 16.3
   Monitor(on_a, far);
   Reset();
   EXPECT_THAT(nodes_.Seen(on_a), ElementsAre("down noconnection"));
+}
+
+TEST_F(LinksTest, AnOwnerThatDiesOfALostLinkIsDown) {  // otp M2, M3, G10
+  SimNode& c = nodes_.AddNode("c");
+  const Pid on_a = nodes_.Start(a_);
+  const Pid on_b = nodes_.Start(b_);
+  const Pid on_c = nodes_.Start(c);
+  const Pid far = nodes_.StartGlobal(b_, "far");
+  Monitor(on_a, "far");
+  Monitor(on_b, "far");
+  Link(far, on_c);
+  nodes_.network.Reset("b", "c");
+  nodes_.Settle();
+  EXPECT_EQ(nodes_.State(far), "noconnection");
+  EXPECT_THAT(nodes_.Seen(on_a), ElementsAre("down noconnection"));
+  EXPECT_THAT(nodes_.Seen(on_b), ElementsAre("down noconnection"));
+  EXPECT_EQ(nodes_.Downs(on_a)[0].pid, far);
+  EXPECT_EQ(nodes_.Residue(), "");
+}
+
+TEST_F(LinksTest, ASuspicionThatComesAfterTheStreamIsBackIsCleared) {
+  const Pid on_a = nodes_.Start(a_);
+  const Pid far = nodes_.StartGlobal(b_, "far");
+  const MonitorRef ref = Monitor(on_a, "far");
+  // As a monitor that was refused just before the stream was there.
+  a_.runtime.Deliver(Signal::Down(ref.id, Pid(), ExitReason::Noconnection()));
+  nodes_.Settle();
+  EXPECT_THAT(nodes_.Seen(on_a), ElementsAre("suspect"));
+  nodes_.world.RunFor(absl::Seconds(1));
+  EXPECT_THAT(nodes_.Seen(on_a), ElementsAre("suspect", "cleared"));
+  nodes_.Stop(far, ExitReason::Custom("x"));
+  EXPECT_THAT(nodes_.Seen(on_a),
+              ElementsAre("suspect", "cleared", "down custom(x)"));
+  EXPECT_EQ(nodes_.Residue(), "");
+}
+
+TEST_F(LinksTest, AFarStartersLinkGoesWithAStartThatTookTooLong) {  // otp H8
+  const Pid on_a = nodes_.Start(a_);
+  SpawnOptions spawn;
+  spawn.link_to = on_a;
+  spawn.timeout = absl::Seconds(1);
+  Script slow;
+  slow.init = [](Context& self) -> InitResult {
+    co_await self.Sleep(absl::Hours(1));
+    co_return Ok();
+  };
+  absl::Status started;
+  b_.runtime.Spawn(ScriptServer::Make(slow), Payload(), std::move(spawn),
+                   [&](absl::Status status) { started = std::move(status); });
+  nodes_.Settle();
+  EXPECT_EQ(a_.runtime.Tables().links, 1u);
+  nodes_.world.RunFor(absl::Seconds(2));
+  EXPECT_EQ(ReasonOf(started), "START_TIMEOUT");
+  EXPECT_EQ(nodes_.State(on_a), "alive");
+  EXPECT_EQ(nodes_.Residue(), "");
+}
+
+TEST_F(LinksTest, AFarStartersLinkGoesWithAStartThatIsRefused) {  // otp H3
+  const Pid on_a = nodes_.Start(a_);
+  SpawnOptions spawn;
+  spawn.link_to = on_a;
+  spawn.hold = true;
+  const Pid held = b_.runtime.Spawn(ScriptServer::Make(), Payload(),
+                                    std::move(spawn), nullptr);
+  nodes_.Settle();
+  EXPECT_EQ(a_.runtime.Tables().links, 1u);
+  b_.runtime.Refuse(held, absl::UnavailableError("no claim"));
+  nodes_.Settle();
+  EXPECT_EQ(nodes_.State(on_a), "alive");
+  EXPECT_EQ(nodes_.Residue(), "");
 }
 
 }  // namespace

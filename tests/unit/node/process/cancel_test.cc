@@ -142,12 +142,12 @@ TEST_F(CancelTest, ANestedCallIsCancelledWithTheOuterOne) {  // otp 16.3
   EXPECT_THAT(seen_, ElementsAre("begin 1", "cancelled 1"));
 }
 
-TEST_F(CancelTest, ACallersDeathCancelsWhatItWaitsForAndWhatItDoesNot) {
+TEST_F(CancelTest, ACallersDeathCancelsWhatItWaitsForAndHolds) {
   const Pid busy = Start(Slow(absl::Seconds(2)));
   Script front;
   front.call = [&](int64_t, Context& self) -> Reply<Int64> {
-    Call(self, busy, 1).Detach();
-    Call(self, busy, 2).Detach();
+    PendingCall<Int64> first = Call(self, busy, 1);
+    PendingCall<Int64> second = Call(self, busy, 2);
     absl::StatusOr<Int64> reply = co_await Call(self, busy, 3);
     co_return MakeInt64(0);
   };
@@ -158,6 +158,69 @@ TEST_F(CancelTest, ACallersDeathCancelsWhatItWaitsForAndWhatItDoesNot) {
   sim_.RunFor(absl::Seconds(10));
   EXPECT_THAT(seen_, ElementsAre("begin 1", "cancelled 1"));
   EXPECT_EQ(sim_.runtime().Tables().calls, 0u);
+}
+
+TEST_F(CancelTest, ADetachedCallOutlivesItsCallAndItsProcess) {
+  const Pid busy = Start(Slow(absl::Seconds(1)));
+  std::vector<int64_t> answers;
+  Script front;
+  front.call = [&](int64_t, Context& self) -> Reply<Int64> {
+    Call(self, busy, 1).Detach();
+    Call(self, busy, 2).Then([&](absl::StatusOr<Int64> reply) {
+      answers.push_back(reply.ok() ? reply->value() : -1);
+    });
+    ScriptCall(self, busy, 3);
+    absl::StatusOr<Int64> reply = co_await Call(self, busy, 4);
+    seen_.push_back(ReasonOf(reply.status()));
+    co_await self.Sleep(absl::Hours(1));
+    co_return MakeInt64(0);
+  };
+  const Pid outer = Start(front);
+  {
+    PendingCall<Int64> call = Call(sim_.caller(), outer, 0);
+    sim_.RunReady();
+  }
+  sim_.RunReady();
+  EXPECT_THAT(seen_, ElementsAre("begin 1", "CANCELLED"));
+  sim_.runtime().SendExit(Pid(), outer, ExitReason::Kill());
+  sim_.RunFor(absl::Seconds(10));
+  EXPECT_THAT(seen_, ElementsAre("begin 1", "CANCELLED", "end 1", "begin 2",
+                                 "end 2", "begin 3", "end 3"));
+  EXPECT_THAT(answers, ElementsAre(2));
+  EXPECT_EQ(sim_.runtime().Tables().calls, 0u);
+}
+
+TEST_F(CancelTest, ACancelOfAnEarlierCallDoesNotHideThatOfThisOne) {
+  std::vector<From> later;
+  Script script;
+  script.call = [&](int64_t value, Context& self) -> Reply<Int64> {
+    if (value == 1) {
+      later.push_back(self.from());
+      co_await self.Sleep(absl::Seconds(1));
+      co_return NoReply();
+    }
+    self.OnCancel([this] { seen_.push_back("told"); });
+    co_await self.Sleep(absl::Hours(1));
+    co_return MakeInt64(value);
+  };
+  const Pid pid = Start(script);
+  std::optional<PendingCall<Int64>> first(Call(sim_.caller(), pid, 1));
+  std::optional<PendingCall<Int64>> second(Call(sim_.caller(), pid, 2));
+  sim_.RunFor(absl::Seconds(2));
+  second.reset();
+  first.reset();
+  sim_.RunReady();
+  EXPECT_THAT(seen_, ElementsAre("told"));
+}
+
+TEST(ArrivalTest, NobodyWinsOnceItIsAbandoned) {
+  internal::Arrival<int> arrival;
+  int abandoned = 0;
+  arrival.OnAbandon([&] { ++abandoned; });
+  arrival.Abandon();
+  EXPECT_FALSE(arrival.Set(1));
+  EXPECT_EQ(abandoned, 1);
+  EXPECT_FALSE(arrival.ready());
 }
 
 TEST_F(CancelTest, AKilledSleeperLeavesNoTimer) {  // otp 16.1.9

@@ -1,4 +1,5 @@
 // Exits: signals, links, monitors, exceptions (otp 1.2 to 1.5, 16.1).
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -12,6 +13,7 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "node/process/process.h"
 #include "node/process/runtime.h"
 #include "node/process/signals.h"
 #include "node/types/exit_reason.h"
@@ -483,6 +485,37 @@ TEST_F(ExitTest, AKilledHandlersWordsAreDiscarded) {  // otp 16.1.2
   EXPECT_EQ(ReasonOf(status), "CALLEE_EXITED");
   EXPECT_EQ(ReasonOf(cast), "EXITING");
   EXPECT_EQ(State(pid), "killed");
+  EXPECT_THAT(seen_, IsEmpty());
+}
+
+TEST_F(ExitTest, CallsThatComeWhileItGoesAreAnsweredWithItsNameFree) {  // P8
+  Pid pid;
+  std::vector<std::string> answers;
+  const auto note = [&](CallResult result) {
+    answers.push_back(
+        ReasonOf(result.status) +
+        (sim_.runtime().WhereIsLocal("n").empty() ? " free" : " taken"));
+  };
+  Script script;
+  // Destroyed with the server.
+  const std::function<void(int*)> last = [&](int*) {
+    sim_.caller().StartCall(pid, kScriptCall, Payload::Of(MakeInt64(1)),
+                            CallOptions(), note);
+    sim_.caller().StartCall(pid, "/muster.sys.v1.Sys/GetState", Payload(),
+                            CallOptions(), note);
+  };
+  script.cast = [guard = std::shared_ptr<int>(nullptr, last)](
+                    int64_t, Context&) -> Next { return NoReply(); };
+  pid = *sim_.Start(ScriptServer::Make(std::move(script)), "n");
+  SendExit(pid, ExitReason::Kill());
+  EXPECT_THAT(answers, ElementsAre("CALLEE_EXITED free", "CALLEE_EXITED free"));
+}
+
+TEST_F(ExitTest, ALinkThatTheOtherEndHasBrokenFailsNoSecondTime) {  // otp L3
+  const Pid pid = Start(Worker(true));
+  const Pid other = Start(Worker());
+  EXPECT_TRUE(sim_.runtime().Find(pid)->FailLink(other));
+  sim_.RunReady();
   EXPECT_THAT(seen_, IsEmpty());
 }
 

@@ -327,5 +327,26 @@ TEST_F(FreezeTest, ARunningProcessTakesAndLosesAName) {  // otp N1
   EXPECT_EQ(ReasonOf(sim_.runtime().SetGlobalName(pid, "g", kEpoch)), "NOPROC");
 }
 
+TEST_F(FreezeTest, ATerminateThatWasCastWaitsForTheThaw) {  // otp Y8
+  const Pid pid = StartGlobal(Noting());
+  std::vector<std::string> ended;
+  sim_.runtime().ObserveExit(
+      pid, [&](const ExitReason& r) { ended.push_back(r.ToString()); });
+  Close();
+  ASSERT_TRUE(sim_.Cast("g", kScriptCast, MakeInt64(1)).ok());
+  Request order(pid, "/muster.sys.v1.Sys/Terminate",
+                Payload::FromBytes("", "muster.sys.v1.TerminateRequest"));
+  absl::Status taken = absl::UnknownError("not answered");
+  sim_.runtime().Cast(std::move(order), [&](absl::Status s) { taken = s; });
+  EXPECT_TRUE(taken.ok()) << taken;
+  sim_.RunFor(absl::Minutes(1));
+  EXPECT_EQ(ReasonOf(Call(2).status()), "FROZEN");
+  EXPECT_THAT(ended, IsEmpty());
+  Open();
+  sim_.RunFor(absl::Seconds(1));
+  EXPECT_THAT(seen_, ElementsAre("cast 1"));
+  EXPECT_THAT(ended, ElementsAre("normal"));
+}
+
 }  // namespace
 }  // namespace muster

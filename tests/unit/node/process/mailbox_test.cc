@@ -1,4 +1,6 @@
 // Mailbox: arrival order and bounds.
+#include <atomic>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "google/protobuf/wrappers.pb.h"
 #include "gtest/gtest.h"
+#include "node/process/process.h"
 #include "node/process/runtime.h"
 #include "node/process/signals.h"
 #include "node/types/status.h"
@@ -169,6 +172,139 @@ TEST(MailboxTest, ALongQueueLetsOthersRun) {  // style: reduction budget
   ASSERT_EQ(order.size(), 201u);
   EXPECT_EQ(order[64], "b0");  // After one budget of a's.
   EXPECT_EQ(order[200], "a199");
+}
+
+// Busy for a second, with room for `messages`.
+Pid StartBusy(SimRuntime& sim, std::vector<std::string>* seen, size_t messages,
+              Overflow overflow) {
+  StartOptions options;
+  options.mailbox.messages_max = messages;
+  options.mailbox.overflow = overflow;
+  const Pid pid =
+      *sim.Start(ScriptServer::Make(Busy(seen)), Payload(), options);
+  ScriptCall(sim.caller(), pid, 0);
+  sim.RunReady();
+  return pid;
+}
+
+TEST(MailboxTest, ResponsesTakeNobodysRoomAndAreNeverDropped) {  // otp 16.3
+  SimRuntime sim;
+  std::vector<std::string> seen;
+  const Pid pid = StartBusy(sim, &seen, 2, Overflow::kDropOldest);
+  const auto revoked = std::make_shared<std::atomic<bool>>(false);
+  const auto process = sim.runtime().Find(pid);
+  process->PushResponse(Info(MakeInt64(1)), revoked);
+  process->PushResponse(Info(MakeInt64(2)), nullptr);
+  EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(1)).ok());
+  EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(2)).ok());
+  EXPECT_EQ(sim.runtime().Inspect(pid)->mailbox, 4u);
+  EXPECT_EQ(sim.runtime().Inspect(pid)->dropped, 0u);
+  EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(3)).ok());
+  EXPECT_EQ(sim.runtime().Inspect(pid)->dropped, 1u);
+  revoked->store(true);
+  sim.RunFor(absl::Seconds(2));
+  EXPECT_THAT(seen, ElementsAre("call 0", "info", "cast 2", "cast 3"));
+  // The revoked one has given its place back.
+  seen.clear();
+  ScriptCall(sim.caller(), pid, 0);
+  sim.RunReady();
+  for (int i = 4; i <= 6; ++i) {
+    EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(i)).ok());
+  }
+  EXPECT_EQ(sim.runtime().Inspect(pid)->dropped, 2u);
+}
+
+TEST(MailboxTest, WhatIsDroppedFromTheQueueGivesItsRoomBack) {
+  SimRuntime sim;
+  std::vector<std::string> seen;
+  const Pid pid = StartBusy(sim, &seen, 2, Overflow::kRefuse);
+  for (int i = 0; i < 3; ++i) {
+    sim.runtime().SendReserved(pid, Info(MakeInt64(i)));
+  }
+  const auto all = [](Info&) { return true; };
+  EXPECT_EQ(sim.runtime().DropQueued(pid, all), 3u);
+  EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(1)).ok());
+  EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(2)).ok());
+  EXPECT_EQ(ReasonOf(sim.Cast(pid, kScriptCast, MakeInt64(3))), "MAILBOX_FULL");
+}
+
+TEST(MailboxTest, SystemRequestsHaveABoundOfTheirOwn) {
+  SimRuntime sim(SmallMailbox(10, 1 << 20));
+  std::vector<std::string> seen;
+  const Pid pid = *sim.Start(ScriptServer::Make(Busy(&seen)));
+  ScriptCall(sim.caller(), pid, 0);
+  sim.RunReady();
+  std::vector<std::string> refused;
+  CallOptions patient;
+  patient.timeout = absl::Minutes(1);
+  for (int i = 0; i < 20; ++i) {
+    sim.caller().StartCall(
+        pid, "/muster.sys.v1.Sys/ReplaceState",
+        Payload::FromBytes(std::string(1 << 20, 'x'), "t"), patient,
+        [&](CallResult result) { refused.push_back(ReasonOf(result.status)); });
+  }
+  // 16 MiB in all, and none of the servers's own room.
+  EXPECT_THAT(refused,
+              ElementsAre("MAILBOX_FULL", "MAILBOX_FULL", "MAILBOX_FULL",
+                          "MAILBOX_FULL", "MAILBOX_FULL"));
+  EXPECT_EQ(sim.runtime().Inspect(pid)->mailbox_bytes, 0u);
+  EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(1)).ok());
+  sim.RunFor(absl::Seconds(2));
+  EXPECT_THAT(seen, ElementsAre("call 0", "cast 1"));
+}
+
+// Its destructor asks the process that it waited for.
+struct Asks {
+  Asks(Runtime* r, const Pid& p, int* n) : runtime(r), pid(p), asked(n) {}
+  ~Asks() {
+    if (runtime->Inspect(pid).has_value()) ++*asked;
+  }
+  Asks(const Asks&) = delete;
+  Asks& operator=(const Asks&) = delete;
+  Runtime* const runtime;
+  const Pid pid;
+  int* const asked;
+};
+
+TEST(MailboxTest, WhatIsDroppedIsDestroyedWithoutTheLock) {
+  SimRuntime sim;
+  std::vector<std::string> seen;
+  int asked = 0;
+  const Pid pid = StartBusy(sim, &seen, 1, Overflow::kDropOldest);
+  const auto value = [&] {
+    return Info(std::make_shared<Asks>(&sim.runtime(), pid, &asked));
+  };
+  sim.runtime().Send(pid, value());
+  EXPECT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(1)).ok());
+  EXPECT_EQ(asked, 1);
+  const auto revoked = std::make_shared<std::atomic<bool>>(true);
+  sim.runtime().Find(pid)->PushResponse(value(), revoked);
+  sim.RunFor(absl::Seconds(2));
+  EXPECT_EQ(asked, 2);
+  EXPECT_THAT(seen, ElementsAre("call 0", "cast 1"));
+}
+
+TEST(MailboxTest, AMessageThatIsDroppedStartsTheInactivityAnew) {  // otp G14
+  SimRuntime sim;
+  std::vector<BootTime> fired;
+  Script script;
+  script.cast = [](int64_t, Context&) -> Next {
+    return NoReply(Timeout(absl::Seconds(10)));
+  };
+  script.timeout = [&](Context& self) -> Next {
+    fired.push_back(self.Now());
+    return NoReply();
+  };
+  const Pid pid = *sim.Start(ScriptServer::Make(script));
+  ASSERT_TRUE(sim.Cast(pid, kScriptCast, MakeInt64(0)).ok());
+  sim.RunFor(absl::Seconds(4));
+  const BootTime dropped = sim.Now();
+  {
+    PendingCall<Int64> call = internal::TypedCall<Int64>(
+        sim.caller(), pid, kScriptCall, MakeInt64(1), CallOptions());
+  }
+  sim.RunFor(absl::Minutes(1));
+  EXPECT_THAT(fired, ElementsAre(dropped + absl::Seconds(10)));
 }
 
 }  // namespace

@@ -99,5 +99,20 @@ TEST(ExitReasonTest, UnknownKindBecomesCustomWithANote) {
             ExitReason::Kind::kCustom);
 }
 
+TEST(ExitReasonTest, WhatComesInIsCutToo) {
+  core::v1::ExitReason proto;
+  proto.set_kind(core::v1::ExitReason::CUSTOM);
+  proto.set_text(std::string(100'000, 't'));
+  proto.set_stack(std::string(100'000, 's'));
+  const ExitReason reason = ExitReason::FromProto(proto);
+  EXPECT_LE(reason.text().size(), size_t{64} << 10);
+  EXPECT_THAT(std::string(reason.text()), HasSubstr("(cut, 100000 bytes)"));
+  // Nothing is left for the way out.
+  EXPECT_EQ(ExitReason::FromProto(reason.ToProto()), reason);
+  proto.set_kind(static_cast<core::v1::ExitReason::Kind>(99));
+  EXPECT_THAT(std::string(ExitReason::FromProto(proto).text()),
+              HasSubstr("[exit reason of unknown kind 99]"));
+}
+
 }  // namespace
 }  // namespace muster
