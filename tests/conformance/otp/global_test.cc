@@ -206,8 +206,8 @@ TEST_F(Global, GL15_SideWithoutTheStoreIsRefusedAndNobodyIsKilled) {
   EXPECT_TRUE(Alive(0, owners[0]));
   EXPECT_TRUE(Alive(0, owners[1]));
   EXPECT_EQ(cluster_.Reaps(3), 0) << "and its node was not taken for dead";
-  EXPECT_EQ(RuntimeOf(3).List().size(), 5u)
-      << "the agent, the group scope with its supervisor, and both of ours";
+  EXPECT_EQ(RuntimeOf(3).List().size(), 6u)
+      << "the agent, this node's own parts (three), and both of ours";
 }
 
 TEST_F(Global, GL21_NamesSurviveLinksThatComeAndGo) {
