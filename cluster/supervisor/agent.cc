@@ -59,6 +59,7 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
     *response.mutable_pid() = entry.pid.ToProto();
     *response.mutable_epoch() = entry.epoch.ToProto();
     response.set_instance(entry.instance);
+    *response.mutable_spec() = entry.spec;
     return response;
   }
   const auto type = env_.types->find(request.spec().type());
@@ -169,6 +170,7 @@ void Agent::Started(StartDone& done, Context& self) {
   *response.mutable_pid() = entry.pid.ToProto();
   *response.mutable_epoch() = entry.epoch.ToProto();
   response.set_instance(entry.instance);
+  *response.mutable_spec() = entry.spec;
   for (const From& from : std::exchange(entry.starters, {})) {
     from.Reply(response);
   }

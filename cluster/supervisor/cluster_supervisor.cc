@@ -685,7 +685,13 @@ void ClusterSupervisor::Started(StartDone& done, Context& self) {
     child->detail.clear();
     child->unanswered_node.clear();
     child->failures = 0;
-    child->record.set_instance(child->instance);
+    child->started_spec = done.result->spec().SerializeAsString();
+    // The record's instance is one of the record's own spec.
+    if (child->started_spec == child->record.spec().SerializeAsString()) {
+      child->record.set_instance(child->instance);
+    } else {
+      child->record.clear_instance();
+    }
     Persist({PutChild(*child)}, self);
     return;
   }
