@@ -1,5 +1,6 @@
 #include "cluster/supervisor/agent.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -251,9 +252,12 @@ Reply<cluster::v1::StopChildResponse> Agent::StopChild(
   } else if (shutdown.infinity()) {
     limit = absl::InfiniteDuration();
   } else if (shutdown.has_timeout()) {
-    limit = absl::Nanoseconds(
-        google::protobuf::util::TimeUtil::DurationToNanoseconds(
-            shutdown.timeout()));
+    // Zero still asks first, as it does locally (otp S25).
+    limit =
+        std::max(absl::Nanoseconds(
+                     google::protobuf::util::TimeUtil::DurationToNanoseconds(
+                         shutdown.timeout())),
+                 absl::Nanoseconds(1));
   }
   // Its end comes as ChildEnded, or as a refused claim.
   env_.runtime->Stop(self.pid(), entry.pid, limit, [](ExitReason) {});

@@ -33,13 +33,7 @@ class CurrentScope {
 };
 
 std::string TypeName(const std::type_info* type) {
-  if (type == nullptr) return "an unknown type";
-  int status = 0;
-  char* const name =
-      abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
-  std::string result = name != nullptr ? name : type->name();
-  std::free(name);
-  return result;
+  return type == nullptr ? "an unknown type" : internal::CppTypeName(*type);
 }
 
 }  // namespace

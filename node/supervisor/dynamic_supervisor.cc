@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "node/process/process.h"
 #include "node/process/runtime.h"
+#include "node/supervisor/decide.h"
 #include "node/supervisor/parallel_shutdown.h"
 #include "node/types/status.h"
 
@@ -51,17 +52,6 @@ Error SimpleOneForOne(absl::string_view text) {
 std::string NameOf(const ChildSpec& spec, const Pid& pid) {
   return spec.id.empty() ? pid.ToString()
                          : absl::StrCat("'", spec.id, "' ", pid.ToString());
-}
-
-// otp S27.
-bool EndedAsOrdered(const ChildSpec& spec, const ExitReason& reason) {
-  using Kind = ExitReason::Kind;
-  if (reason.kind() == Kind::kNoproc) return true;  // It had ended before.
-  if (spec.shutdown_or_default().brutal_kill()) {
-    return reason.kind() == Kind::kKilled;
-  }
-  if (reason == ExitReason::Shutdown()) return true;
-  return reason.IsNormal() && spec.restart != Restart::kPermanent;
 }
 
 CallOptions NoLimit() {
@@ -380,10 +370,8 @@ Next DynamicSupervisor::HandleInfo(Info info, Context& self) {
     return NoReply();  // otp S11
   }
   const ChildSpec& spec = SpecOf(at->second);
-  // The table of otp 7.3.
   const bool restart =
-      spec.restart == Restart::kPermanent ||
-      (spec.restart == Restart::kTransient && !exit->reason.IsNormal());
+      EffectOfExit(spec.restart, exit->reason) == ExitEffect::kRestart;
   if (restart || !exit->reason.IsNormal()) {
     self.LogWarning(absl::StrCat("child ", NameOf(spec, exit->from),
                                  " ended: ", exit->reason.ToString(),

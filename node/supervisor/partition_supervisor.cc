@@ -7,6 +7,7 @@
 #include "node/base/scheduler.h"
 #include "node/process/process.h"
 #include "node/process/via.h"
+#include "node/supervisor/decide.h"
 #include "node/types/status.h"
 
 namespace muster {
@@ -346,11 +347,8 @@ Next PartitionSupervisor::HandleInfo(Info info, Context& self) {
   for (size_t i = 0; i < partitions_.size(); ++i) {
     if (partitions_[i].pid != exit->from) continue;
     SetPid(i, Pid());
-    const auto kind = spec_.child->restart;
-    // The table of otp 7.3.
-    const bool restart =
-        kind == muster::Restart::kPermanent ||
-        (kind == muster::Restart::kTransient && !exit->reason.IsNormal());
+    const bool restart = EffectOfExit(spec_.child->restart, exit->reason) ==
+                         ExitEffect::kRestart;
     self.LogWarning(absl::StrCat("partition ", i,
                                  " ended: ", exit->reason.ToString(),
                                  restart ? ", restarting" : ""));
