@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -100,8 +102,25 @@ Json ValueJson(const Message& message, const FieldDescriptor& field, int i) {
                               : r.GetRepeatedMessage(message, &field, i));
 }
 
+// A map of strings as an object, sorted by key.
+Json MapJson(const Message& message, const FieldDescriptor& field) {
+  const Reflection& r = *message.GetReflection();
+  const FieldDescriptor& key = *field.message_type()->map_key();
+  const FieldDescriptor& value = *field.message_type()->map_value();
+  std::map<std::string, Json> sorted;
+  for (int i = 0; i < r.FieldSize(message, &field); ++i) {
+    const Message& entry = r.GetRepeatedMessage(message, &field, i);
+    sorted.emplace(entry.GetReflection()->GetString(entry, &key),
+                   ValueJson(entry, value, -1));
+  }
+  Json object = Json::object();
+  for (auto& [name, json] : sorted) object[name] = std::move(json);
+  return object;
+}
+
 Json FieldJson(const Message& message, const FieldDescriptor& field) {
   const Reflection& r = *message.GetReflection();
+  if (field.is_map()) return MapJson(message, field);
   if (field.is_repeated()) {
     Json list = Json::array();
     for (int i = 0; i < r.FieldSize(message, &field); ++i) {

@@ -18,6 +18,8 @@ constexpr absl::string_view kHeartbeat = "hb/";
 constexpr absl::string_view kName = "name/";
 constexpr absl::string_view kSupervisor = "supervisor/";
 constexpr absl::string_view kChild = "child/";
+constexpr absl::string_view kGrave = "grave/";
+constexpr absl::string_view kEvent = "event/";
 
 constexpr char kDigits[] = "0123456789ABCDEF";
 
@@ -120,6 +122,16 @@ std::string Keys::ChildPrefix(absl::string_view supervisor) const {
   return absl::StrCat(root_, kChild, EscapeKeyPart(supervisor), "/");
 }
 
+std::string Keys::Grave(absl::string_view node) const {
+  return absl::StrCat(root_, kGrave, EscapeKeyPart(node));
+}
+std::string Keys::GravePrefix() const { return absl::StrCat(root_, kGrave); }
+
+std::string Keys::Event(absl::string_view event) const {
+  return absl::StrCat(root_, kEvent, EscapeKeyPart(event));
+}
+std::string Keys::EventPrefix() const { return absl::StrCat(root_, kEvent); }
+
 absl::StatusOr<Keys::Parsed> Keys::Parse(absl::string_view key) const {
   absl::string_view rest = key;
   if (!absl::ConsumePrefix(&rest, root_)) {
@@ -135,6 +147,10 @@ absl::StatusOr<Keys::Parsed> Keys::Parse(absl::string_view key) const {
     parsed.kind = Kind::kName;
   } else if (absl::ConsumePrefix(&rest, kSupervisor)) {
     parsed.kind = Kind::kSupervisor;
+  } else if (absl::ConsumePrefix(&rest, kGrave)) {
+    parsed.kind = Kind::kGrave;
+  } else if (absl::ConsumePrefix(&rest, kEvent)) {
+    parsed.kind = Kind::kEvent;
   } else if (absl::ConsumePrefix(&rest, kChild)) {
     parsed.kind = Kind::kChild;
     const size_t slash = rest.find('/');

@@ -48,10 +48,24 @@ class Keys {
   std::string ChildPrefix() const;
   std::string ChildPrefix(absl::string_view supervisor) const;
 
-  enum class Kind { kMeta, kNode, kHeartbeat, kName, kSupervisor, kChild };
+  std::string Grave(absl::string_view node) const;
+  std::string GravePrefix() const;
+  std::string Event(absl::string_view event) const;
+  std::string EventPrefix() const;
+
+  enum class Kind {
+    kMeta,
+    kNode,
+    kHeartbeat,
+    kName,
+    kSupervisor,
+    kChild,
+    kGrave,
+    kEvent,
+  };
   struct Parsed {
     Kind kind = Kind::kMeta;
-    // Node, name, supervisor or child; empty for kMeta.
+    // Node, name, supervisor, child or event; empty for kMeta.
     std::string id;
     // The child's; empty for the others.
     std::string supervisor;

@@ -188,6 +188,8 @@ TEST(FormatTest, NodeTableAndJson) {
       types: "counter"
       children: 2
       version: "0.1.0"
+      labels { key: "zone" value: "a1" }
+      state: "alive"
     }
   )pb");
   EXPECT_EQ(NodeTable(nodes),
@@ -206,7 +208,11 @@ TEST(FormatTest, NodeTableAndJson) {
       "counter"
     ],
     "children": 2,
-    "version": "0.1.0"
+    "version": "0.1.0",
+    "labels": {
+      "zone": "a1"
+    },
+    "state": "alive"
   }
 ]
 )");

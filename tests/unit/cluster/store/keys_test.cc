@@ -98,7 +98,7 @@ TEST(KeysTest, ParseRefusesWhatNoFunctionMakes) {
                           "/muster/shop/child/s/",
                           "/muster/shop/child//c",
                           "/muster/shop/child/s/c/d",
-                          "/muster/shop/grave/a"}) {
+                          "/muster/shop/tomb/a"}) {
     const absl::Status status = keys.Parse(key).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << key;
     EXPECT_EQ(ReasonOf(status), "BAD_KEY") << key;
