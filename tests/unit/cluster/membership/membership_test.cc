@@ -316,8 +316,9 @@ TEST_F(MembershipTest, ReaperTimersStartAnewAfterAGap) {
   world_.RunFor(absl::Seconds(2));
   service_.Reconnect(a->store->client());
   // 3 s after the death; R begins anew about now.
-  world_.RunFor(absl::Milliseconds(2000));
+  world_.RunFor(absl::Milliseconds(3500));
   EXPECT_TRUE(IsThere("b"));
+  // Only once the watch is there again, after a backoff of up to 2 s.
   world_.RunFor(absl::Milliseconds(2500));
   EXPECT_FALSE(IsThere("b"));
 }
@@ -341,8 +342,9 @@ TEST_F(MembershipTest, IfTheThreeThatReapDieTogetherAnotherReaps) {
   for (const char* name : {"a", "b", "c", "d"}) nodes.push_back(Join(name));
   world_.RunFor(absl::Seconds(2));
   for (int i = 0; i < 3; ++i) Kill(std::move(nodes[static_cast<size_t>(i)]));
-  // Two looks, each after R, and R of silence.
-  world_.RunFor(absl::Seconds(13));
+  // Two looks, each after R, then R of silence, another R as so many are
+  // silent, and H between two of them.
+  world_.RunFor(absl::Seconds(18));
   EXPECT_FALSE(IsThere("a"));
   EXPECT_FALSE(IsThere("b"));
   EXPECT_FALSE(IsThere("c"));
