@@ -548,6 +548,7 @@ TEST(OwnershipModelTest, NoTwoOwnersAndNoReplyOfAnOldOne) {
 }
 
 struct Weakened {
+  std::string name;
   Without without;
   std::string finds;
 };
@@ -567,15 +568,17 @@ constexpr char kLateReply[] =
 
 INSTANTIATE_TEST_SUITE_P(
     EachRule, WeakenedTest,
-    testing::Values(Weakened{Without::kFenceFromSending, kTwoOwners},
-                    Weakened{Without::kCommittedBeats, kTwoOwners},
-                    Weakened{Without::kFullReap, kTwoOwners},
-                    Weakened{Without::kHeartbeatCompare, kTwoOwners},
-                    Weakened{Without::kOwnerCompare, kTwoOwners},
-                    Weakened{Without::kReplyCheck, kLateReply},
-                    Weakened{Without::kGraveWait, kTwoOwners},
-                    Weakened{Without::kGraveCompare, kTwoOwners},
-                    Weakened{Without::kInlineFence, kTwoOwners}));
+    testing::Values(
+        Weakened{"FenceFromSending", Without::kFenceFromSending, kTwoOwners},
+        Weakened{"CommittedBeats", Without::kCommittedBeats, kTwoOwners},
+        Weakened{"FullReap", Without::kFullReap, kTwoOwners},
+        Weakened{"HeartbeatCompare", Without::kHeartbeatCompare, kTwoOwners},
+        Weakened{"OwnerCompare", Without::kOwnerCompare, kTwoOwners},
+        Weakened{"ReplyCheck", Without::kReplyCheck, kLateReply},
+        Weakened{"GraveWait", Without::kGraveWait, kTwoOwners},
+        Weakened{"GraveCompare", Without::kGraveCompare, kTwoOwners},
+        Weakened{"InlineFence", Without::kInlineFence, kTwoOwners}),
+    [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace muster
