@@ -31,7 +31,7 @@ struct GroupCommitOptions {
   // Transactions that may wait to be sent. Too few: refusals in a burst.
   size_t queue_max = 200'000;
   // How long one of them may wait.
-  absl::Duration queue_timeout = absl::Seconds(10);
+  absl::Duration queue_timeout = absl::Seconds(30);
   // For the answer to a group.
   absl::Duration commit_timeout = absl::Seconds(1);
 };

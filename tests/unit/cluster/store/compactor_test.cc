@@ -57,6 +57,7 @@ class CompactorTest : public ::testing::Test {
       node.lane = &world_.AddLane(id);
       node.store = service_.NewClient(*node.lane);
       node.strand = std::make_unique<Strand>(node.lane);
+      Write(StoreOp::Delete(keys_.Node(id)));
       node.epoch = Write(StoreOp::Put(keys_.Node(id), "1"));
       node.compactor = std::make_unique<Compactor>(
           node.store.get(), node.strand.get(), &node.lane->clock(),
