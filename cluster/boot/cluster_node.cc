@@ -87,6 +87,10 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   }
   membership.build = options_.build;
   membership.profile = options_.profile;
+  membership.labels = options_.labels;
+  membership.cluster_id_seen = options_.cluster_id_seen;
+  membership.generation_seen = options_.generation_seen;
+  membership.dead_revision = options_.dead_revision;
   membership.reap_for_test = options_.reap_for_test;
   MembershipListener listener;
   listener.on_change = [this] {
@@ -115,6 +119,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
     done(joined.status());
     return;
   }
+  if (options_.on_joined) options_.on_joined(*joined);
   RuntimeOptions runtime;
   runtime.node = options_.node;
   runtime.epoch = joined->epoch;

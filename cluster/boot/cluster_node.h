@@ -5,6 +5,8 @@
 #ifndef MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 #define MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,6 +62,14 @@ struct ClusterNodeOptions {
   std::string grpc_version;
   Profile profile;
   LocalParts local;
+  // As in MembershipOptions.
+  std::map<std::string, std::string> labels;
+  std::string cluster_id_seen;
+  uint64_t generation_seen = 0;
+  int64_t dead_revision = 0;
+  // Called once, on a worker, as soon as this incarnation has an epoch and
+  // before anything is served. May be empty.
+  std::function<void(const Joined& joined)> on_joined;
   // MembershipOptions::reap_for_test.
   absl::Duration reap_for_test = absl::ZeroDuration();
 };

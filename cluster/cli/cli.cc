@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cluster/boot/labels.h"
 #include "cluster/cli/commands.h"
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/version.h"
@@ -175,7 +177,11 @@ class Cli {
         "--store etcd://127.0.0.1:2379",
         [this] {
           config_.listen = listen_;
-          return NodeStart(env_, config_, types_);
+          absl::StatusOr<std::map<std::string, std::string>> labels =
+              ParseLabels(labels_);
+          if (!labels.ok()) return CommandResult(labels.status());
+          config_.labels = *std::move(labels);
+          return NodeStart(env_, config_, !no_sentinel_, types_);
         },
         /*is_node=*/true);
     start->add_option("--name", config_.name, "the node's name: a-z 0-9 -")
@@ -188,6 +194,15 @@ class Cli {
     start->add_option("--store", config_.store,
                       "memory, or etcd://host:port,... which all nodes of the "
                       "cluster share (default memory)");
+    start->add_option("--label", labels_,
+                      "key=value that placement goes by, such as zone=a; may "
+                      "be repeated");
+    start->add_option("--data-dir", config_.data_dir,
+                      "a directory of this node's own, where it keeps its "
+                      "epoch and a lock (default none)");
+    start->add_flag("--no-sentinel", no_sentinel_,
+                    "be the node itself, without a parent process that "
+                    "attests its death and starts it again");
     Add(node, "list", "The nodes of the cluster.", "muster node list",
         [this] { return Client().NodeList(); });
 
@@ -412,6 +427,8 @@ class Cli {
   std::string file_;
   std::string node_;
   std::string prefix_;
+  std::vector<std::string> labels_;
+  bool no_sentinel_ = false;
   bool no_wait_ = false;
   bool system_ = false;
   NodeConfig config_;

@@ -111,8 +111,9 @@ class ClientCommands {
 };
 
 // Commands that are a node. They return when it has left.
+// With `sentinel` NodeStart is the parent of one, if `env` knows how.
 CommandResult NodeStart(const CliEnv& env, const NodeConfig& config,
-                        std::vector<ServerTypeInfo> types);
+                        bool sentinel, std::vector<ServerTypeInfo> types);
 CommandResult Dev(const CliEnv& env, const std::string& listen,
                   std::vector<ServerTypeInfo> types);
 

@@ -290,12 +290,24 @@ std::string StatusPage(const admin::v1::GetStatusResponse& r) {
   return Table(std::move(rows));
 }
 
+namespace {
+
+std::string LabelsText(const admin::v1::Node& node) {
+  const std::map<std::string, std::string> sorted(node.labels().begin(),
+                                                  node.labels().end());
+  return absl::StrJoin(sorted, ",", absl::PairFormatter("="));
+}
+
+}  // namespace
+
 std::string NodeTable(const admin::v1::ListNodesResponse& response) {
-  std::vector<std::vector<std::string>> rows = {
-      {"NAME", "ADDRESS", "CHILDREN", "TYPES", "VERSION", "JOINED", "EPOCH"}};
+  std::vector<std::vector<std::string>> rows = {{"NAME", "ADDRESS", "CHILDREN",
+                                                 "TYPES", "LABELS", "VERSION",
+                                                 "JOINED", "EPOCH"}};
   for (const admin::v1::Node& node : response.nodes()) {
     rows.push_back({node.name(), node.address(), absl::StrCat(node.children()),
-                    absl::StrJoin(node.types(), ","), node.version(),
+                    absl::StrJoin(node.types(), ","), LabelsText(node),
+                    node.version(),
                     node.has_joined_at() ? TimeText(node.joined_at()) : "",
                     EpochText(node.epoch())});
   }

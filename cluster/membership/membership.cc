@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cluster/membership/reap.h"
+#include "cluster/store/event.h"
 #include "google/protobuf/util/time_util.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
@@ -101,7 +103,8 @@ void Membership::ReadMeta() {
   // than at any earlier start (guarantees R16).
   meta.set_generation(
       store_->embedded()
-          ? static_cast<uint64_t>(absl::ToUnixMillis(clock_->Wall()))
+          ? std::max(static_cast<uint64_t>(absl::ToUnixMillis(clock_->Wall())),
+                     options_.generation_seen + 1)
           : 1);
   *meta.mutable_profile() = options_.profile.ToProto();
   meta.set_schema_min(kSchema);
@@ -143,9 +146,38 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
     JoinFailed(std::move(valid));
     return;
   }
+  if (absl::Status known = CheckMemory(meta); !known.ok()) {
+    JoinFailed(std::move(known));
+    return;
+  }
   cluster_id_ = meta.cluster_id();
   generation_ = meta.generation();
   TryCreate();
+}
+
+absl::Status Membership::CheckMemory(const store::v1::Meta& meta) const {
+  if (store_->embedded()) return absl::OkStatus();  // New at each start.
+  if (!options_.cluster_id_seen.empty() &&
+      options_.cluster_id_seen != meta.cluster_id()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "OTHER_CLUSTER",
+                 absl::StrCat("this node was in a cluster '", options_.cluster,
+                              "' with id ", options_.cluster_id_seen, "; in ",
+                              store_->ToString(), " it has id ",
+                              meta.cluster_id(),
+                              ": another store, or one that lost its data. If "
+                              "that is meant, give the node a new --data-dir"))
+        .NotExecuted();
+  }
+  if (meta.generation() < options_.generation_seen) {
+    return Error(absl::StatusCode::kFailedPrecondition, "OLD_GENERATION",
+                 absl::StrCat(
+                     "this node has seen generation ", options_.generation_seen,
+                     "; ", store_->ToString(), " has ", meta.generation(),
+                     ": it was restored from an older state. Raise the "
+                     "generation before nodes serve again"))
+        .NotExecuted();
+  }
+  return absl::OkStatus();
 }
 
 void Membership::TryCreate() {
@@ -156,6 +188,8 @@ void Membership::TryCreate() {
   record.set_address(options_.address);
   for (const auto& type : options_.types) *record.add_types() = type;
   record.set_build(options_.build);
+  record.mutable_labels()->insert(options_.labels.begin(),
+                                  options_.labels.end());
   *record.mutable_joined_at() =
       google::protobuf::util::TimeUtil::MillisecondsToTimestamp(
           absl::ToUnixMillis(clock_->Wall()));
@@ -200,6 +234,9 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
     if (record.ParseFromString(node.value) &&
         record.incarnation() == incarnation_) {
       own_revision_ = node.create_revision;
+    } else if (node.create_revision == options_.dead_revision) {
+      ReapDead(node.create_revision);
+      return;
     } else {
       WaitForOther(node.create_revision, result->gets[1].empty()
                                              ? 0
@@ -269,6 +306,34 @@ void Membership::ReapOther(int64_t node_revision, int64_t heartbeat_revision) {
         strand->Post([this, alive, status = result.status()] {
           if (alive.expired()) return;
           RetryJoin(absl::ZeroDuration(), [this] { TryCreate(); }, status);
+        });
+      });
+}
+
+void Membership::ReapDead(int64_t node_revision) {
+  logger_->Info(absl::StrCat("the OS process of the old node '", options_.node,
+                             "' is dead, for this one holds its data "
+                             "directory; ending its membership"));
+  const Epoch epoch{generation_, static_cast<uint64_t>(node_revision)};
+  Txn txn = AttestedReap(
+      keys_, options_.node, node_revision,
+      PutEvent(keys_, options_.node,
+               EndOfNode("node.attested", options_.node, epoch,
+                         absl::StrCat("the OS process of node '", options_.node,
+                                      "' is dead: its successor holds the lock "
+                                      "of its data directory"),
+                         {{"data_dir_lock", "held by the successor"}}),
+               clock_->Wall(), random_->Hex(8)));
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(
+      std::move(txn), kTxnTimeout,
+      [this, alive, strand = strand_](absl::StatusOr<TxnResult> result) {
+        if (alive.expired()) return;
+        strand->Post([this, alive, status = result.status()] {
+          if (alive.expired()) return;
+          RetryJoin(
+              status.ok() ? absl::ZeroDuration() : kJoinRetry,
+              [this] { TryCreate(); }, status);
         });
       });
 }

@@ -48,6 +48,15 @@ struct MembershipOptions {
   std::string build;
   // Used if this node writes the cluster's meta record; otherwise that one's.
   Profile profile;
+  // What placement goes by.
+  std::map<std::string, std::string> labels;
+  // What this node remembers of earlier runs (guarantees R7): joins no cluster
+  // of another id (unless empty), nor one of a smaller generation.
+  std::string cluster_id_seen;
+  uint64_t generation_seen = 0;
+  // Epoch revision of this node whose OS process is certainly dead: a record
+  // of that revision is reaped without a wait (guarantees R19). 0: none.
+  int64_t dead_revision = 0;
   // A planted bug of tests: others are reaped after this silence, unchecked.
   // Zero: as the profile says.
   absl::Duration reap_for_test = absl::ZeroDuration();
@@ -114,11 +123,14 @@ class Membership final : public PeerDirectory {
  private:
   void ReadMeta();
   void EnsureMeta(absl::StatusOr<TxnResult> result);
+  // Whether what this node remembers allows it to serve this store.
+  absl::Status CheckMemory(const store::v1::Meta& meta) const;
   void TryCreate();
   void Created(BootTime sent, absl::StatusOr<TxnResult> result);
   // The record that is in the way: watched until it moves or is silent for R.
   void WaitForOther(int64_t node_revision, int64_t heartbeat_revision);
   void ReapOther(int64_t node_revision, int64_t heartbeat_revision);
+  void ReapDead(int64_t node_revision);
   void JoinFailed(absl::Status status);
   void RetryJoin(absl::Duration delay, std::function<void()> step,
                  const absl::Status& why);
