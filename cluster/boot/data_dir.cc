@@ -148,10 +148,11 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(
     if (record->cluster != cluster || record->node != node) {
       return Refused(
           "WRONG_DATA_DIR",
-          absl::StrCat(shown, " belongs to node '", LogSafe(record->node),
-                       "' of cluster '", LogSafe(record->cluster),
-                       "', and this is node '", node, "' of cluster '", cluster,
-                       "': give each node a directory of its own"));
+          absl::StrCat(shown, " belongs to node ", LogSafe(record->node),
+                       " of cluster ", LogSafe(record->cluster),
+                       ", and this is node ", LogSafe(node), " of cluster ",
+                       LogSafe(cluster),
+                       ": give each node a directory of its own"));
     }
     if (!place.empty() && record->place == place &&
         record->epoch.revision != 0) {

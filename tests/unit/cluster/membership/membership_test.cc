@@ -101,7 +101,7 @@ class MembershipTest : public testing::Test {
     node->store = std::make_unique<DeafStore>(service_.NewClient(*node->lane),
                                               &node->deaf);
     node->strand = std::make_unique<Strand>(node->lane);
-    MembershipOptions options;
+    MembershipOptions options = base_;
     options.cluster = "c";
     options.node = name;
     options.address = absl::StrCat(name, ":1");
@@ -163,6 +163,8 @@ class MembershipTest : public testing::Test {
   }
 
   const Keys keys_{"c"};
+  // What the nodes that are made next begin with.
+  MembershipOptions base_;
   SimWorld world_{1};
   SimStoreService service_;
   RangeResult found_;
@@ -418,6 +420,54 @@ TEST_F(MembershipTest, ALostAnswerOfTheJoinIsFoundByItsIncarnation) {
   world_.RunFor(absl::Seconds(4));
   ASSERT_TRUE(a->joined.has_value());
   EXPECT_TRUE(a->joined->ok()) << a->joined->status();
+}
+
+// -- What a node remembers of earlier runs ------------------------------------
+
+TEST_F(MembershipTest, APredecessorKnownDeadIsReapedAtOnce) {
+  auto old = Join("a");
+  const Epoch epoch = old->joined->value().epoch;
+  Kill(std::move(old));
+  base_.dead_revision = static_cast<int64_t>(epoch.revision);
+  auto fresh = Make("a");
+  StartJoin(*fresh);
+  EXPECT_TRUE(world_.RunUntil([&] { return fresh->joined.has_value(); },
+                              absl::Milliseconds(100)));
+  ASSERT_TRUE(fresh->joined.has_value() && fresh->joined->ok());
+  EXPECT_GT(fresh->joined->value().epoch, epoch);
+}
+
+TEST_F(MembershipTest, ARecordOfAnotherEpochIsNotTheDeadOne) {
+  auto other = Join("a");
+  base_.dead_revision =
+      static_cast<int64_t>(other->joined->value().epoch.revision) - 1;
+  auto same = Make("a");
+  StartJoin(*same);
+  world_.RunUntil([&] { return same->joined.has_value(); }, absl::Seconds(30));
+  EXPECT_EQ(ReasonOf(same->joined->status()), "NODE_EXISTS");
+  EXPECT_EQ(other->reaped, 0);
+}
+
+// Guarantees R7.
+TEST_F(MembershipTest, ASmallerGenerationThanSeenIsNotServed) {
+  base_.generation_seen = 2;
+  auto node = Make("a");
+  StartJoin(*node);
+  world_.RunUntil([&] { return node->joined.has_value(); }, absl::Seconds(5));
+  EXPECT_EQ(ReasonOf(node->joined->status()), "OLD_GENERATION");
+  base_.generation_seen = 1;
+  Join("b");
+}
+
+TEST_F(MembershipTest, AnotherClustersIdIsNotServed) {
+  auto first = Join("a");
+  base_.cluster_id_seen = "0123";
+  auto node = Make("b");
+  StartJoin(*node);
+  world_.RunUntil([&] { return node->joined.has_value(); }, absl::Seconds(5));
+  EXPECT_EQ(ReasonOf(node->joined->status()), "OTHER_CLUSTER");
+  base_.cluster_id_seen = first->joined->value().cluster_id;
+  Join("c");
 }
 
 }  // namespace
