@@ -65,13 +65,18 @@ struct ClusterNodeOptions {
   // As in MembershipOptions.
   std::map<std::string, std::string> labels;
   std::string cluster_id_seen;
-  uint64_t generation_seen = 0;
-  int64_t dead_revision = 0;
   // Called once, on a worker, as soon as this incarnation has an epoch and
   // before anything is served. May be empty.
   std::function<void(const Joined& joined)> on_joined;
   // MembershipOptions::reap_for_test.
   absl::Duration reap_for_test = absl::ZeroDuration();
+  // As in MembershipOptions and MembershipListener.
+  uint64_t min_generation = 0;
+  bool raise_generation = false;
+  std::function<std::optional<std::string>(const store::v1::NodeRecord& record,
+                                           Epoch epoch)>
+      proof_of_death;
+  std::function<void(uint64_t generation)> on_generation;
 };
 
 // LIFETIME: scheduler, random source, logger and transport outlive it; it owns

@@ -168,15 +168,27 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(
 
 DataDir::~DataDir() { close(fd_); }
 
+void DataDir::Seen(uint64_t generation) {
+  if (generation <= record_.epoch.generation) return;
+  // No epoch of it yet; the one before is of a cluster that is no more.
+  record_.epoch = Epoch{generation, 0};
+  dead_.reset();
+  Keep();
+}
+
 void DataDir::Joined(const std::string& cluster_id, Epoch epoch) {
   record_.cluster_id = cluster_id;
   record_.epoch = epoch;
   dead_.reset();
+  Keep();
+}
+
+void DataDir::Keep() {
   const absl::Status written = Write();
   if (written.ok()) return;
   logger_->Error(absl::StrCat(
-      "the data directory ", LogSafe(path_), " does not take this epoch (",
-      absl::string_view(written.message()),
+      "the data directory ", LogSafe(path_), " does not take epoch ",
+      record_.epoch.ToString(), " (", absl::string_view(written.message()),
       "); the node goes on, and after a crash others wait for its silence"));
 }
 

@@ -67,6 +67,9 @@ class DataDir {
   // this one holds now.
   std::optional<Epoch> dead() const { return dead_; }
 
+  // The cluster has this generation; it is kept before anything is served under
+  // it. Errors as in Joined().
+  void Seen(uint64_t generation);
   // This run has joined. A full or failing disk is logged and costs speed
   // after the next crash; the node lives on (fault F21).
   void Joined(const std::string& cluster_id, Epoch epoch);
@@ -76,6 +79,8 @@ class DataDir {
       : path_(std::move(path)), fd_(fd), logger_(logger) {}
 
   absl::Status Write() const;
+  // Writes, or logs that it could not.
+  void Keep();
 
   const std::string path_;
   const int fd_;

@@ -148,10 +148,16 @@ absl::Status RunIncarnation(
   options.labels = config.labels;
   if (data_dir != nullptr) {
     options.cluster_id_seen = data_dir->cluster_id();
-    options.generation_seen = data_dir->generation();
-    if (data_dir->dead().has_value()) {
-      options.dead_revision = static_cast<int64_t>(data_dir->dead()->revision);
-    }
+    options.min_generation = data_dir->generation();
+    options.on_generation = [data_dir](uint64_t generation) {
+      data_dir->Seen(generation);
+    };
+    options.proof_of_death = [dead = data_dir->dead()](
+                                 const store::v1::NodeRecord&,
+                                 Epoch epoch) -> std::optional<std::string> {
+      if (dead != epoch) return std::nullopt;
+      return "holds the lock of its data directory";
+    };
   }
   Joined joined;
   options.on_joined = [&config, &joined,

@@ -63,4 +63,22 @@ Txn BuryReap(const Keys& keys, absl::string_view node, int64_t node_revision,
   return txn;
 }
 
+Txn RaiseGeneration(const Keys& keys, const KeyValue& meta,
+                    store::v1::Meta raised, StoreOp event) {
+  if (Planted(PlantedBug::kKeepGeneration)) {
+    store::v1::Meta before;
+    if (before.ParseFromString(meta.value)) {
+      raised.set_generation(before.generation());
+    }
+  }
+  Txn txn;
+  txn.compares.push_back(
+      Compare::ModRevision(keys.Meta(), Op::kEqual, meta.mod_revision));
+  txn.then.push_back(StoreOp::Put(keys.Meta(), raised.SerializeAsString()));
+  txn.then.push_back(StoreOp::DeletePrefix(keys.NodePrefix()));
+  txn.then.push_back(StoreOp::DeletePrefix(keys.HeartbeatPrefix()));
+  txn.then.push_back(std::move(event));
+  return txn;
+}
+
 }  // namespace muster

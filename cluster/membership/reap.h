@@ -44,6 +44,12 @@ Txn BuryReap(const Keys& keys, absl::string_view node, int64_t node_revision,
              absl::string_view reason, absl::string_view buried_by,
              StoreOp event);
 
+// Raises the cluster's generation to that of `raised`, and with it ends all
+// epochs: every node joins anew (guarantees R7). `meta` is the record as it was
+// read. It is a grave for all: see Graves::ObserveRaise.
+Txn RaiseGeneration(const Keys& keys, const KeyValue& meta,
+                    store::v1::Meta raised, StoreOp event);
+
 }  // namespace muster
 
 #endif  // MUSTER_CLUSTER_MEMBERSHIP_REAP_H_

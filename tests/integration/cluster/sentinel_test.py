@@ -197,7 +197,7 @@ class SentinelTest(unittest.TestCase):
             again = cluster.start("x", flags=flags)
             seconds = time.monotonic() - began
             print("joined again over a dead record after %.2f s" % seconds)
-            self.assertIn("holds its data directory", again.log())
+            self.assertIn("holds the lock of its data directory", again.log())
             self.assertGreater(self.members(cluster["a"])["x"]["epoch"],
                                before["epoch"])
 

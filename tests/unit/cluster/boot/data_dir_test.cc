@@ -80,6 +80,23 @@ TEST_F(DataDirTest, RemembersTheLastEpochWhoseProcessIsDead) {
   EXPECT_EQ(dir->dead(), std::nullopt);
 }
 
+// Guarantees R7.
+TEST_F(DataDirTest, KeepsTheGreatestGeneration) {
+  Run();
+  {
+    const auto dir = Open();
+    dir->Seen(2);
+    dir->Seen(3);
+    EXPECT_EQ(dir->generation(), 3u);
+    EXPECT_EQ(dir->dead(), kEpoch);
+    dir->Seen(5);
+    EXPECT_EQ(dir->generation(), 5u);
+  }
+  const auto dir = Open();
+  EXPECT_EQ(dir->generation(), 5u);
+  EXPECT_EQ(dir->dead(), std::nullopt) << "no run of it has joined";
+}
+
 TEST_F(DataDirTest, TwoProcessesDoNotShareIt) {
   const auto dir = Open();
   EXPECT_EQ(ReasonOf(Fails()), "DATA_DIR_IN_USE");
@@ -144,7 +161,7 @@ TEST_F(DataDirTest, ADiskThatTakesNothingEndsNobody) {
   const auto dir = Open();
   std::filesystem::create_directory(path_ + "/node.new");
   dir->Joined("id1", Epoch{4, 90});
-  EXPECT_EQ(log_.Count(LogLevel::kError, "does not take this epoch"), 1u);
+  EXPECT_EQ(log_.Count(LogLevel::kError, "does not take epoch"), 1u);
   EXPECT_EQ(dir->generation(), 4u) << "it knows it for as long as it lives";
   EXPECT_EQ(DataDirRecord::Parse(Read())->epoch, kEpoch);
 }

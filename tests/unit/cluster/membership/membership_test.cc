@@ -424,41 +424,6 @@ TEST_F(MembershipTest, ALostAnswerOfTheJoinIsFoundByItsIncarnation) {
 
 // -- What a node remembers of earlier runs ------------------------------------
 
-TEST_F(MembershipTest, APredecessorKnownDeadIsReapedAtOnce) {
-  auto old = Join("a");
-  const Epoch epoch = old->joined->value().epoch;
-  Kill(std::move(old));
-  base_.dead_revision = static_cast<int64_t>(epoch.revision);
-  auto fresh = Make("a");
-  StartJoin(*fresh);
-  EXPECT_TRUE(world_.RunUntil([&] { return fresh->joined.has_value(); },
-                              absl::Milliseconds(100)));
-  ASSERT_TRUE(fresh->joined.has_value() && fresh->joined->ok());
-  EXPECT_GT(fresh->joined->value().epoch, epoch);
-}
-
-TEST_F(MembershipTest, ARecordOfAnotherEpochIsNotTheDeadOne) {
-  auto other = Join("a");
-  base_.dead_revision =
-      static_cast<int64_t>(other->joined->value().epoch.revision) - 1;
-  auto same = Make("a");
-  StartJoin(*same);
-  world_.RunUntil([&] { return same->joined.has_value(); }, absl::Seconds(30));
-  EXPECT_EQ(ReasonOf(same->joined->status()), "NODE_EXISTS");
-  EXPECT_EQ(other->reaped, 0);
-}
-
-// Guarantees R7.
-TEST_F(MembershipTest, ASmallerGenerationThanSeenIsNotServed) {
-  base_.generation_seen = 2;
-  auto node = Make("a");
-  StartJoin(*node);
-  world_.RunUntil([&] { return node->joined.has_value(); }, absl::Seconds(5));
-  EXPECT_EQ(ReasonOf(node->joined->status()), "OLD_GENERATION");
-  base_.generation_seen = 1;
-  Join("b");
-}
-
 TEST_F(MembershipTest, AnotherClustersIdIsNotServed) {
   auto first = Join("a");
   base_.cluster_id_seen = "0123";
