@@ -152,6 +152,13 @@ class Cli {
     wait->add_option("NAME", target_, "the server's name")->required();
     wait->add_option("--for", condition_, "what to wait for: running");
 
+    CLI::App* const explain = Add(
+        &app_, "explain",
+        "Why a name is where it is: owner, supervisor, last move, evidence.",
+        "muster explain counter_a",
+        [this] { return Client().Explain(target_); });
+    explain->add_option("NAME", target_, "the name")->required();
+
     Add(&app_, "version", "Versions of Muster and of what it is linked with.",
         "muster version", [this] { return Version(env_, flags_.json); });
   }
@@ -246,6 +253,45 @@ class Cli {
                                   "muster name whereis counter_a",
                                   [this] { return Client().WhereIs(target_); });
     whereis->add_option("NAME", target_, "the name")->required();
+    CLI::App* const history =
+        Add(name, "history", "Where a name was, and why it moved.",
+            "muster name history counter_a", [this] {
+              events_.set_name(target_);
+              events_.set_limit(limit_);
+              return Client().NameHistory(events_);
+            });
+    history->add_option("NAME", target_, "the name")->required();
+    history->add_option("--limit", limit_, "the last so many (default 100)");
+
+    CLI::App* const event =
+        AddNoun("event", "What has happened to nodes, names and trees.");
+    const auto read = [this] {
+      events_.set_name(event_name_);
+      events_.set_node(node_);
+      events_.set_supervisor(event_supervisor_);
+      events_.set_kind(event_kind_);
+      events_.set_limit(limit_);
+      return events_;
+    };
+    CLI::App* const events =
+        Add(event, "list", "Events, oldest first.",
+            "muster event list --name counter_a --kind child.",
+            [this, read] { return Client().EventList(read()); });
+    CLI::App* const tail =
+        Add(event, "tail", "The last events, and then each as it happens.",
+            "muster event tail --node a",
+            [this, read] { return Client().EventTail(read()); });
+    for (CLI::App* const command : {events, tail}) {
+      command->add_option("--name", event_name_,
+                          "of this name, and of the node that had it then");
+      command->add_option("--node", node_, "of this node");
+      command->add_option("--supervisor", event_supervisor_,
+                          "of this supervisor and its children");
+      command->add_option(
+          "--kind", event_kind_,
+          "whose kind begins so, such as child. or node.reaped");
+      command->add_option("--limit", limit_, "the last so many (default 100)");
+    }
   }
 
   CommandResult WaitFor() {
@@ -429,6 +475,11 @@ class Cli {
   std::string prefix_;
   std::vector<std::string> labels_;
   bool no_sentinel_ = false;
+  admin::v1::ListEventsRequest events_;
+  std::string event_name_;
+  std::string event_supervisor_;
+  std::string event_kind_;
+  int limit_ = 100;
   bool no_wait_ = false;
   bool system_ = false;
   NodeConfig config_;

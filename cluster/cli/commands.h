@@ -19,6 +19,7 @@
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/node_client.h"
 #include "google/protobuf/message.h"
+#include "muster/admin/v1/admin.pb.h"
 #include "node/gen_server/server_type.h"
 #include "node/rpc/address.h"
 #include "node/types/server_ref.h"
@@ -84,6 +85,11 @@ class ClientCommands {
   CommandResult Wait(const std::string& name);
   // `file` "-": stdin. Waits until all children run unless `no_wait`.
   CommandResult Apply(const std::string& file, bool no_wait);
+  CommandResult EventList(const admin::v1::ListEventsRequest& request);
+  // Until the node ends or nobody reads.
+  CommandResult EventTail(const admin::v1::ListEventsRequest& request);
+  CommandResult NameHistory(const admin::v1::ListEventsRequest& request);
+  CommandResult Explain(const std::string& name);
 
  private:
   // Starts the command's time and connects.
