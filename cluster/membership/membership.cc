@@ -151,6 +151,18 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
   }
   cluster_id_ = meta.cluster_id();
   generation_ = meta.generation();
+  if (!store_->embedded() && !options_.cluster_id_seen.empty() &&
+      options_.cluster_id_seen != cluster_id_) {
+    JoinFailed(
+        Error(absl::StatusCode::kFailedPrecondition, "OTHER_CLUSTER",
+              absl::StrCat("this node was in a cluster '", options_.cluster,
+                           "' with id ", options_.cluster_id_seen, "; in ",
+                           store_->ToString(), " it has id ", cluster_id_,
+                           ": another store, or one that lost its data. If "
+                           "that is meant, give the node a new --data-dir"))
+            .NotExecuted());
+    return;
+  }
   if (generation_ < options_.min_generation) {
     OldGeneration(result->gets[0][0], std::move(meta));
     return;
@@ -213,6 +225,8 @@ void Membership::TryCreate() {
   record.set_address(options_.address);
   for (const auto& type : options_.types) *record.add_types() = type;
   record.set_build(options_.build);
+  record.mutable_labels()->insert(options_.labels.begin(),
+                                  options_.labels.end());
   *record.mutable_joined_at() =
       google::protobuf::util::TimeUtil::MillisecondsToTimestamp(
           absl::ToUnixMillis(clock_->Wall()));

@@ -52,6 +52,11 @@ struct MembershipOptions {
   std::string build;
   // Used if this node writes the cluster's meta record; otherwise that one's.
   Profile profile;
+  // What placement goes by.
+  std::map<std::string, std::string> labels;
+  // Cluster id that this node's data directory remembers: it joins no cluster
+  // of another. Empty: any.
+  std::string cluster_id_seen;
   // A planted bug of tests: others are reaped after this silence, unchecked.
   // Zero: as the profile says.
   absl::Duration reap_for_test = absl::ZeroDuration();
@@ -105,8 +110,9 @@ class Membership final : public PeerDirectory {
   // that moves means a living node (ALREADY_EXISTS NODE_EXISTS); silence for R
   // means a dead one, which is reaped; a proof of its death spares the wait.
   // UNAVAILABLE: the store did not answer within 10 s. FAILED_PRECONDITION
-  // OLD_GENERATION: this node has seen a greater generation. `done` comes once;
-  // on success heartbeats and reaping run.
+  // OLD_GENERATION: this node has seen a greater generation; OTHER_CLUSTER: it
+  // was in a cluster of another id. `done` comes once; on success heartbeats
+  // and reaping run.
   void Join(absl::AnyInvocable<void(absl::StatusOr<Joined>)> done);
   // Deletes this node's record, so that others need not wait; then nothing
   // here acts any more.

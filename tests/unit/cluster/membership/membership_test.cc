@@ -112,7 +112,7 @@ class MembershipTest : public testing::Test {
     node->store = std::make_unique<DeafStore>(service_.NewClient(*node->lane),
                                               &node->deaf);
     node->strand = std::make_unique<Strand>(node->lane);
-    MembershipOptions options;
+    MembershipOptions options = base_;
     options.cluster = "c";
     options.node = name;
     options.address = absl::StrCat(name, ":1");
@@ -220,6 +220,8 @@ class MembershipTest : public testing::Test {
   }
 
   const Keys keys_{"c"};
+  // What the nodes that are made next begin with.
+  MembershipOptions base_;
   SimWorld world_{1};
   SimStoreService service_;
   RangeResult found_;
@@ -660,6 +662,19 @@ TEST_F(MembershipTest, ARaisedGenerationEndsAllEpochsAndStandsForTheirGraves) {
       again->membership->MayClaimFrom("b", static_cast<int64_t>(of_b.revision))
           .not_before,
       joining + absl::Milliseconds(3750));
+}
+
+// -- What a node remembers of earlier runs ------------------------------------
+
+TEST_F(MembershipTest, AnotherClustersIdIsNotServed) {
+  auto first = Join("a");
+  base_.cluster_id_seen = "0123";
+  auto node = Make("b");
+  StartJoin(*node);
+  world_.RunUntil([&] { return node->joined.has_value(); }, absl::Seconds(5));
+  EXPECT_EQ(ReasonOf(node->joined->status()), "OTHER_CLUSTER");
+  base_.cluster_id_seen = first->joined->value().cluster_id;
+  Join("c");
 }
 
 }  // namespace
