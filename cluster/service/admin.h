@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLUSTER_SERVICE_ADMIN_H_
 #define MUSTER_CLUSTER_SERVICE_ADMIN_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ struct AdminParts {
   SupervisorHost* host = nullptr;
   DescriptorCache* descriptors = nullptr;
   Runtime* runtime = nullptr;
+  // Whether peers cannot reach a node that the store can (guarantees R14); may
+  // be empty.
+  std::function<bool(absl::string_view node)> is_suspect;
 };
 
 // The methods of muster.admin.v1.AdminService; errors as listed there.
@@ -56,6 +60,10 @@ class Admin {
                Done<admin::v1::GetTreeResponse> done);
   void Apply(const admin::v1::ApplyRequest& request,
              Done<admin::v1::ApplyResponse> done);
+  void RemoveNode(const admin::v1::RemoveNodeRequest& request,
+                  Done<admin::v1::RemoveNodeResponse> done);
+  void RaiseGeneration(const admin::v1::RaiseGenerationRequest& request,
+                       Done<admin::v1::RaiseGenerationResponse> done);
   void ListEvents(const admin::v1::ListEventsRequest& request,
                   Done<admin::v1::ListEventsResponse> done);
   void Explain(const admin::v1::ExplainRequest& request,
@@ -69,6 +77,9 @@ class Admin {
  private:
   struct Applying;
 
+  // "alive", "draining", "suspect" or "silent", as far as this node knows.
+  std::string StateOf(const Member& member) const;
+  StoreOp Journal(store::v1::EventRecord event) const;
   NameFacts Facts(const std::string& name,
                   const admin::v1::GetTreeResponse& tree,
                   std::vector<admin::v1::Event> events) const;
