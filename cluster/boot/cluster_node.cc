@@ -82,6 +82,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   membership.cluster = options_.cluster;
   membership.node = options_.node;
   membership.address = options_.address;
+  membership.identity = options_.identity;
   for (const auto& [name, type] : types_) {
     membership.types.push_back(Describe(type));
   }

@@ -54,6 +54,8 @@ struct ClusterNodeOptions {
   std::string node;
   // Where others reach it: host:port.
   std::string address;
+  // SPIFFE id of its certificate, for its record; empty: it has none.
+  std::string identity;
   std::vector<ServerTypeInfo> types;
   std::string build;
   // Of the linked library, for `muster status`.

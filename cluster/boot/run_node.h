@@ -11,6 +11,7 @@
 #include "cluster/boot/cluster_node.h"
 #include "muster/cluster/v1/cluster.pb.h"
 #include "node/gen_server/server_type.h"
+#include "node/tls/access.h"
 
 namespace muster {
 
@@ -19,8 +20,19 @@ struct NodeConfig {
   std::string name;
   // Cluster name, same form; nodes of one cluster share a store and this.
   std::string cluster = "muster";
-  // host:port on loopback; port 0 takes a free one.
+  // host:port, on loopback unless there is a tls_dir; port 0 takes a free one.
   std::string listen = "127.0.0.1:7700";
+  // Where others reach it, host:port; port 0 is the one that was taken. Empty:
+  // as `listen`, which then is no wildcard.
+  std::string advertise;
+  // Directory of ca.pem, cert.pem and key.pem, which is watched; the
+  // certificate is that of this node of this cluster. Empty: plaintext, on
+  // loopback only.
+  std::string tls_dir;
+  // The same for the store, any certificate; empty: plaintext.
+  std::string store_tls_dir;
+  // What clients may reach (AccessPolicy).
+  std::vector<ClientGrant> clients;
   // "memory" (a single node) or "etcd://h1:2379,h2:2379".
   std::string store = "memory";
   // Applied once the node has joined; for `muster dev`.
@@ -33,7 +45,8 @@ struct NodeConfig {
 // Blocks; call it once, from the main thread, before other threads exist.
 // Errors, each naming the cure:
 //   INVALID_ARGUMENT     a field of `config`, or two types of one name
-//   FAILED_PRECONDITION  ADDRESS_IN_USE
+//   FAILED_PRECONDITION  ADDRESS_IN_USE; what is wrong with a certificate
+//                        (node/tls/certificate.h)
 //   ALREADY_EXISTS       NODE_EXISTS: the name is a living node's
 //   UNAVAILABLE          the store cannot be reached
 absl::Status RunNode(const NodeConfig& config,
