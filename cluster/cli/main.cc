@@ -64,6 +64,7 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
   env.clock = &clock;
   env.sleep = [](absl::Duration d) { absl::SleepFor(d); };
   env.connect = ConnectToNode;
+  env.connect_tls = ConnectToNodeOverTls;
   env.run_node = [&options](const NodeConfig& config,
                             std::vector<ServerTypeInfo> hosted,
                             std::function<void(const std::string&)> on_ready) {
