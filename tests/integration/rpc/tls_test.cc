@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -118,6 +119,46 @@ class TlsTest : public RpcTest {
     return FromGrpcStatus(process::v1::ProcessService::NewStub(channel)->Call(
         context.get(), request, &response));
   }
+
+  // A directory of its own with what follows from it; a server when asked.
+  class Side {
+   public:
+    Side(TlsTest* test, const char* name, const TlsMaterial& material)
+        : test_(test), dir_(absl::StrCat("tls_test_", name)) {
+      dir_.Swap(material);
+      auto opened =
+          TlsDirectory::Open(dir_.path(), &test->clock_, &test->told_);
+      EXPECT_TRUE(opened.ok()) << opened.status();
+      directory_ = *std::move(opened);
+      credentials_ = std::make_unique<TlsCredentials>(directory_.get());
+    }
+    ~Side() {
+      if (server_ != nullptr) server_->SetBackend(nullptr);
+    }
+
+    const TlsCredentials& credentials() const { return *credentials_; }
+    // The address of a server with these credentials and the same servers.
+    std::string Serve() const {
+      if (server_ != nullptr) return server_->address();
+      RpcServerOptions options;
+      options.credentials = credentials_->ForServer();
+      options.authorizer = std::make_shared<Authorizer>(
+          TestAuthority::Id(Role::kNode, "a"), AccessPolicy(), &test_->clock_,
+          &test_->told_);
+      auto server = RpcServer::Start(std::move(options), {});
+      EXPECT_TRUE(server.ok()) << server.status();
+      server_ = *std::move(server);
+      server_->SetBackend(test_->backend_);
+      return server_->address();
+    }
+
+   private:
+    TlsTest* const test_;
+    TlsDir dir_;
+    std::unique_ptr<TlsDirectory> directory_;
+    std::unique_ptr<TlsCredentials> credentials_;
+    mutable std::unique_ptr<RpcServer> server_;
+  };
 
   CaptureLogger told_;
   const TestAuthority authority_{clock_.Wall()};
@@ -279,21 +320,9 @@ TEST_F(TlsTest, ClientsCheckTheServer) {
       authority_.Make(TestAuthority::Id(Role::kNode, "a", "other")),
       stranger.Make(TestAuthority::Id(Role::kNode, "a"))};
   for (const TlsMaterial& material : wrong) {
-    TlsDir false_dir("tls_test_false");
-    false_dir.Swap(material);
-    auto false_opened = TlsDirectory::Open(false_dir.path(), &clock_, &told_);
-    ASSERT_TRUE(false_opened.ok()) << false_opened.status();
-    const TlsCredentials false_credentials(false_opened->get());
-    RpcServerOptions options;
-    options.credentials = false_credentials.ForServer();
-    options.authorizer = std::make_shared<Authorizer>(
-        TestAuthority::Id(Role::kNode, "a"), AccessPolicy(), &clock_, &told_);
-    auto server = RpcServer::Start(std::move(options), {});
-    ASSERT_TRUE(server.ok()) << server.status();
-    (*server)->SetBackend(backend_);
-    EXPECT_EQ(ReasonOf(AddOver(Open(mine.ForNode(""), (*server)->address()))),
+    const Side pretender(this, "false", material);
+    EXPECT_EQ(ReasonOf(AddOver(Open(mine.ForNode(""), pretender.Serve()))),
               "NOCONNECTION");
-    (*server)->SetBackend(nullptr);
   }
   EXPECT_EQ(adds_.load(), 2);
 }
@@ -341,19 +370,26 @@ TEST_F(TlsTest, RotatesUnderLoad) {
         authority_.authority().certificate + next.authority().certificate;
     return material;
   };
-  // Until a handshake with that material works, or does not any more.
-  const auto await = [&](const TlsMaterial& material, bool works) {
-    for (int i = 0; i < 2000; ++i) {
-      if (AddOver(Open(Careless(material))).ok() == works) return true;
-    }
-    return false;
-  };
   const auto rotate = [&](const TlsMaterial& server, const TlsMaterial& user) {
     server_dir_.Swap(server);
     EXPECT_TRUE(directory_->Look());
     dir.Swap(user);
     EXPECT_TRUE((*opened)->Look());
   };
+  // gRPC reads what was published within a second or so: until a call works,
+  // or does not any more.
+  const auto becomes = [](bool works,
+                          const std::function<absl::Status()>& call) {
+    for (int i = 0; i < 5000; ++i) {
+      if (call().ok() == works) return true;
+    }
+    return false;
+  };
+  // Servers that the rotating client meets in its new world, and a client that
+  // meets the rotating server there.
+  const Side server_of_both(this, "both", with_both(next.Make(node)));
+  const Side server_of_next(this, "next", next.Make(node));
+  const Side client_of_next(this, "user", next.Make(client));
   // The leaf; a half-written pair and garbage in between change nothing.
   rotate(authority_.Make(node), authority_.Make(client));
   TlsMaterial half = authority_.Make(node);
@@ -364,15 +400,22 @@ TEST_F(TlsTest, RotatesUnderLoad) {
   server_dir_.Swap(half);
   EXPECT_FALSE(directory_->Look());
   EXPECT_EQ(told_.Count(LogLevel::kError, "the old ones stay"), 2u);
-  // The authority: both are known everywhere before anybody uses the new one.
+  // The authority: both are known everywhere before anybody uses the new one,
+  // and everybody uses the new one before the old one goes.
   rotate(with_both(authority_.Make(node)), with_both(authority_.Make(client)));
-  EXPECT_TRUE(await(next.Make(client), true));
-  // gRPC has read the clients' roots when that much more time has passed.
-  absl::SleepFor(absl::Seconds(2));
+  EXPECT_TRUE(becomes(true, [&] { return AddAs(next.Make(client)); }));
+  EXPECT_TRUE(becomes(true, [&] {
+    return AddOver(Open(mine.ForNode("a"), server_of_both.Serve()));
+  }));
   rotate(with_both(next.Make(node)), with_both(next.Make(client)));
-  absl::SleepFor(absl::Seconds(2));
+  EXPECT_TRUE(becomes(true, [&] {
+    return AddOver(Open(mine.ForNode("a"), server_of_next.Serve()));
+  }));
+  EXPECT_TRUE(becomes(true, [&] {
+    return AddOver(Open(client_of_next.credentials().ForNode("a")));
+  }));
   rotate(next.Make(node), next.Make(client));
-  EXPECT_TRUE(await(authority_.Make(client), false));
+  EXPECT_TRUE(becomes(false, [&] { return AddAs(authority_.Make(client)); }));
   EXPECT_EQ(AddAs(next.Make(client)), absl::OkStatus());
   over = true;
   for (std::thread& thread : load) thread.join();
