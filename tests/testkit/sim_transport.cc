@@ -201,8 +201,13 @@ class SimStream final : public Stream,
       peer->bytes_under_way_ -= message.size();
       if (waited && peer->bytes_under_way_ <= window) peer->Written();
     }
-    if (!closed_ && handler_ != nullptr)
+    const uint64_t repeats = network_->options_.repeat_per_million;
+    const bool twice =
+        repeats > 0 && network_->random_->Below(1'000'000) < repeats;
+    if (twice && !closed_ && handler_ != nullptr) handler_->OnMessage(message);
+    if (!closed_ && handler_ != nullptr) {
       handler_->OnMessage(std::move(message));
+    }
   }
 
   // Constant after construction.
