@@ -94,6 +94,11 @@ class ClusterNode {
   // any more. Not from a worker of a real scheduler.
   void Close();
 
+  // Replaces every stream to other nodes by one that is made anew, and so with
+  // the certificates of now; nobody notices. Before Start has succeeded it does
+  // nothing. Any thread, until Close.
+  void RenewStreams();
+
   Runtime& runtime() { return *runtime_; }
   GlobalRegistry& registry() { return *registry_; }
   DescriptorCache& descriptors() { return *descriptors_; }

@@ -32,6 +32,8 @@ namespace muster {
 namespace {
 
 constexpr absl::Duration kDrainGrace = absl::Seconds(1);
+// TlsCredentials needs a second.
+constexpr absl::Duration kRenewDelay = absl::Seconds(2);
 
 // Writes one line a record to stderr.
 class StderrLogger final : public Logger {
@@ -259,8 +261,12 @@ absl::Status RunIncarnation(
                      logger, &transport);
     std::vector<std::unique_ptr<TlsWatch>> watches;
     if (tls.directory != nullptr) {
-      watches.push_back(
-          std::make_unique<TlsWatch>(tls.directory.get(), &scheduler, [] {}));
+      watches.push_back(std::make_unique<TlsWatch>(
+          tls.directory.get(), &scheduler, [&node, &scheduler] {
+            // Once gRPC has read what is new.
+            scheduler.At(scheduler.clock().Boot() + kRenewDelay,
+                         [&node] { node.RenewStreams(); });
+          }));
     }
     if (tls.store_directory != nullptr) {
       watches.push_back(std::make_unique<TlsWatch>(tls.store_directory.get(),

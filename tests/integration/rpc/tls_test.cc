@@ -12,11 +12,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/client.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/tls_certificate_verifier.h"
 #include "grpcpp/security/tls_credentials_options.h"
 #include "muster/process/v1/process.grpc.pb.h"
+#include "node/peer/grpc_transport.h"
+#include "node/peer/transport.h"
 #include "node/rpc/authorizer.h"
 #include "node/tls/access.h"
 #include "node/tls/credentials.h"
@@ -325,6 +328,86 @@ TEST_F(TlsTest, ClientsCheckTheServer) {
               "NOCONNECTION");
   }
   EXPECT_EQ(adds_.load(), 2);
+}
+
+// The C++ client, by its certificate.
+TEST_F(TlsTest, TheClientSpeaksTls) {
+  TlsDir dir("tls_test_cpp");
+  dir.Swap(authority_.Make(TestAuthority::Id(Role::kClient, "c")));
+  ClientOptions options;
+  options.tls_dir = dir.path();
+  options.tls_node = "a";
+  auto client = Client::Connect(tls_server_->address(), options);
+  ASSERT_TRUE(client.ok()) << client.status();
+  EXPECT_EQ((*client)->WhereIs("tally").Wait()->node(), "a");
+  const absl::Status other = (*client)->WhereIs("other").Wait().status();
+  EXPECT_EQ(other.code(), absl::StatusCode::kPermissionDenied) << other;
+  EXPECT_EQ(OutcomeOf(other), Outcome::kNotExecuted);
+  options.tls_node = "b";
+  auto wrong = Client::Connect(tls_server_->address(), options);
+  ASSERT_TRUE(wrong.ok()) << wrong.status();
+  CallOptions soon;
+  soon.timeout = absl::Seconds(2);
+  EXPECT_FALSE((*wrong)->WhereIs("tally", soon).Wait().ok());
+  options.tls_dir = dir.path() + "/nothing";
+  EXPECT_EQ(ReasonOf(Client::Connect(tls_server_->address(), options).status()),
+            "NO_TLS_FILE");
+}
+
+// The accepting side of a stream between nodes learns who dialed from the
+// certificate; the dialing side takes nobody else (guarantees 9.18).
+TEST_F(TlsTest, StreamsProveTheirNodes) {
+  // Tells what the stream it is given says.
+  struct Ear final : public StreamHandler {
+    explicit Ear(std::shared_ptr<internal::Arrival<std::string>> heard)
+        : arrival(std::move(heard)) {}
+    void OnMessage(std::string message) override { arrival->Set(message); }
+    void OnWritten() override {}
+    void OnClosed(absl::Status status) override {
+      arrival->Set(std::string(absl::StatusCodeToString(status.code())));
+      stream = nullptr;
+    }
+    std::shared_ptr<internal::Arrival<std::string>> arrival;
+    std::shared_ptr<Stream> stream;
+  };
+  GrpcTransport here(&scheduler_);
+  here.Serve([](std::shared_ptr<Stream> stream) {
+    auto ear = std::make_shared<Ear>(
+        std::make_shared<internal::Arrival<std::string>>());
+    ear->stream = stream;
+    stream->Write(absl::StrCat("you are ", stream->ProvenNode()));
+    return ear;
+  });
+  RpcServerOptions server_options;
+  server_options.credentials = credentials_->ForServer();
+  server_options.authorizer = std::make_shared<Authorizer>(
+      directory_->identity(), AccessPolicy(), &clock_, &told_);
+  auto server = RpcServer::Start(
+      std::move(server_options), {},
+      [&](grpc::ServerBuilder* builder) { here.Register(builder); });
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto dial = [&](const Side& side, const std::string& node) {
+    GrpcTransportOptions options;
+    options.credentials = [&](const std::string& wanted) {
+      return side.credentials().ForNode(wanted);
+    };
+    GrpcTransport there(&scheduler_, options);
+    auto arrival = std::make_shared<internal::Arrival<std::string>>();
+    const auto stream = there.DialNode(node, (*server)->address(),
+                                       std::make_shared<Ear>(arrival));
+    const std::string heard = Pending<std::string>(arrival).Wait();
+    stream->Close(absl::OkStatus());
+    there.Shutdown();
+    return heard;
+  };
+  const Side b(this, "b", authority_.Make(TestAuthority::Id(Role::kNode, "b")));
+  const Side c(this, "c",
+               authority_.Make(TestAuthority::Id(Role::kClient, "c")));
+  EXPECT_EQ(dial(b, "a"), "you are b");
+  EXPECT_EQ(dial(b, "z"), "UNAVAILABLE");
+  EXPECT_EQ(dial(c, "a"), "PERMISSION_DENIED");
+  here.Shutdown();
+  (*server)->Shutdown(absl::ZeroDuration());
 }
 
 TEST_F(TlsTest, AuditsWhatChanges) {
