@@ -12,8 +12,8 @@ packages=(
   clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev g++ pkg-config
   # Libraries.
   libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgrpc++-dev
-  libgtest-dev libprotobuf-dev libprotoc-dev libspdlog-dev libyaml-cpp-dev
-  nlohmann-json3-dev protobuf-compiler protobuf-compiler-grpc
+  libgtest-dev libprotobuf-dev libprotoc-dev libspdlog-dev libssl-dev
+  libyaml-cpp-dev nlohmann-json3-dev protobuf-compiler protobuf-compiler-grpc
   # What tests run: the store of a cluster, and stock stubs of another language.
   etcd-server git python3 python3-grpcio python3-protobuf
 )

@@ -1,5 +1,7 @@
 #include "client/client.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <map>
@@ -21,10 +23,14 @@
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 #include "muster/core/v1/core.pb.h"
+#include "node/base/clock.h"
+#include "node/base/log.h"
 #include "node/base/mutex.h"
 #include "node/rpc/address.h"
 #include "node/rpc/byte_buffer.h"
 #include "node/rpc/grpc_status.h"
+#include "node/tls/credentials.h"
+#include "node/tls/tls_directory.h"
 #include "node/types/names.h"
 #include "node/types/pid.h"
 #include "node/types/status.h"
@@ -132,6 +138,14 @@ bool MayRetry(const absl::Status& status) {
   }
 }
 
+// What connections over TLS are made with.
+struct ClientTls {
+  SystemClock clock;
+  NullLogger logger;
+  std::unique_ptr<TlsDirectory> directory;
+  std::unique_ptr<TlsCredentials> credentials;
+};
+
 }  // namespace
 
 // Owns the connections and knows the calls under way.
@@ -141,18 +155,19 @@ bool MayRetry(const absl::Status& status) {
 // itself (a double free, found by a test).
 class Client::Core {
  public:
-  Core(const std::vector<LoopbackAddress>& addresses, ClientOptions options)
+  // `tls` is null for plaintext.
+  Core(const std::vector<NodeAddress>& addresses, const ClientOptions& options,
+       std::unique_ptr<ClientTls> tls)
       : options_(options),
-        random_(options.random != nullptr ? options.random : &system_random_) {
-    for (const LoopbackAddress& address : addresses) {
-      endpoints_.push_back(std::make_unique<Endpoint>(address, options_));
+        random_(options.random != nullptr ? options.random : &system_random_),
+        tls_(std::move(tls)) {
+    for (const NodeAddress& address : addresses) {
+      endpoints_.push_back(std::make_unique<Endpoint>(
+          address, options_,
+          tls_ != nullptr ? tls_->credentials->ForNode(options_.tls_node)
+                          : grpc::InsecureChannelCredentials()));
     }
-    poller_ = std::thread([this] {
-      void* tag = nullptr;
-      bool ok = false;
-      while (polled_.Next(&tag, &ok)) {
-      }
-    });
+    poller_ = std::thread([this] { Poll(); });
   }
   ~Core() {
     polled_.Shutdown();
@@ -207,11 +222,11 @@ class Client::Core {
 
  private:
   struct Endpoint {
-    Endpoint(const LoopbackAddress& address, const ClientOptions& options)
+    Endpoint(const NodeAddress& address, const ClientOptions& options,
+             const std::shared_ptr<grpc::ChannelCredentials>& credentials)
         : address(address.ToString()),
-          channel(grpc::CreateCustomChannel(
-              absl::StrCat(address.v6 ? "ipv6:" : "ipv4:", this->address),
-              grpc::InsecureChannelCredentials(), Arguments(options))),
+          channel(grpc::CreateCustomChannel(address.ChannelTarget(),
+                                            credentials, Arguments(options))),
           stub(channel) {}
 
     static grpc::ChannelArguments Arguments(const ClientOptions& options) {
@@ -237,10 +252,27 @@ class Client::Core {
     double tokens = kTokensMax;
   };
 
+  // On its own thread, until the end.
+  void Poll() {
+    const gpr_timespec interval = gpr_time_from_millis(
+        absl::ToInt64Milliseconds(kTlsLookInterval), GPR_TIMESPAN);
+    void* tag = nullptr;
+    bool ok = false;
+    for (;;) {
+      const auto next = polled_.AsyncNext(
+          &tag, &ok,
+          tls_ != nullptr ? gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), interval)
+                          : gpr_inf_future(GPR_CLOCK_MONOTONIC));
+      if (next == grpc::CompletionQueue::SHUTDOWN) return;
+      if (next == grpc::CompletionQueue::TIMEOUT) tls_->directory->Look();
+    }
+  }
+
   // Constant after construction.
   const ClientOptions options_;
   SystemRandom system_random_;
   RandomSource* const random_;
+  const std::unique_ptr<ClientTls> tls_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
 
   // gRPC polls for calls, not for a connection that is being made: in a program
@@ -538,10 +570,25 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
                   "attempts_max is at least 1, 0 <= backoff_initial <= "
                   "backoff_max, message_bytes_max at most 1 GiB");
   }
-  std::vector<LoopbackAddress> addresses;
+  if (options.tls_dir.empty()) {
+    const char* const dir = getenv("MUSTER_TLS_DIR");
+    if (dir != nullptr) options.tls_dir = dir;
+  }
+  std::unique_ptr<ClientTls> tls;
+  if (!options.tls_dir.empty()) {
+    tls = std::make_unique<ClientTls>();
+    absl::StatusOr<std::unique_ptr<TlsDirectory>> directory =
+        TlsDirectory::Open(options.tls_dir, &tls->clock, &tls->logger);
+    if (!directory.ok()) return directory.status();
+    tls->directory = *std::move(directory);
+    tls->credentials = std::make_unique<TlsCredentials>(tls->directory.get());
+  }
+  std::vector<NodeAddress> addresses;
   for (const std::string& endpoint : endpoints) {
-    absl::StatusOr<LoopbackAddress> address =
-        ParseLoopbackAddress(absl::StripAsciiWhitespace(endpoint));
+    const absl::string_view text = absl::StripAsciiWhitespace(endpoint);
+    absl::StatusOr<NodeAddress> address =
+        tls != nullptr ? ParseNodeAddress(text, Names::kAllowed)
+                       : ParseLoopbackAddress(text);
     if (!address.ok()) return address.status();
     if (address->port == 0) {
       return Refuse("BAD_ADDRESS", absl::StrCat("port 0 in ", LogSafe(endpoint),
@@ -555,7 +602,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
                   "separated by commas");
   }
   return std::unique_ptr<Client>(
-      new Client(std::make_unique<Core>(addresses, options)));
+      new Client(std::make_unique<Core>(addresses, options, std::move(tls))));
 }
 
 Client::Client(std::unique_ptr<Core> core) : core_(std::move(core)) {}

@@ -38,6 +38,13 @@ struct ClientOptions {
   size_t message_bytes_max = size_t{4} << 20;
   // For jitter; outlives the client. Null: the kernel's.
   RandomSource* random = nullptr;
+  // Directory of ca.pem, cert.pem and key.pem: mutual TLS, to nodes of the
+  // certificate's cluster only. It is looked at every 5 s, and new connections
+  // use what is new and good there. Empty: the environment's MUSTER_TLS_DIR;
+  // without that plaintext, on loopback only.
+  std::string tls_dir;
+  // With TLS: the one node that may answer; empty: any of the cluster.
+  std::string tls_node;
 };
 
 // Keeps one connection to each node it was given, and uses one of them until
@@ -57,9 +64,11 @@ struct ClientOptions {
 // where nothing may block, or inside the call.
 class Client final : public Caller {
  public:
-  // `endpoints`: "host:port" on loopback, one or more, separated by commas.
-  // Connects when the first call needs it. INVALID_ARGUMENT BAD_ADDRESS,
-  // NOT_LOOPBACK (elsewhere mutual TLS is needed), BAD_OPTION.
+  // `endpoints`: "host:port", on loopback unless there is TLS, one or more,
+  // separated by commas. Connects when the first call needs it.
+  // INVALID_ARGUMENT BAD_ADDRESS, NOT_LOOPBACK (elsewhere mutual TLS is
+  // needed), BAD_OPTION; FAILED_PRECONDITION: the TLS directory cannot be used
+  // (node/tls/certificate.h).
   static absl::StatusOr<std::unique_ptr<Client>> Connect(
       absl::string_view endpoints, ClientOptions options = ClientOptions());
   static absl::StatusOr<std::unique_ptr<Client>> Connect(

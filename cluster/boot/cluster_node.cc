@@ -17,6 +17,10 @@ namespace {
 // How long a leaving node waits for its children to end.
 constexpr absl::Duration kLeavePatience = absl::Seconds(3);
 
+// A listener with TLS ends connections after an hour, give or take a tenth
+// (RpcServer); streams are replaced before, give or take a tenth, too.
+constexpr absl::Duration kTlsStreamAge = absl::Minutes(45);
+
 // The supervisor of this node's own parts.
 constexpr absl::string_view kLocalParts = "muster/local";
 
@@ -82,6 +86,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   membership.cluster = options_.cluster;
   membership.node = options_.node;
   membership.address = options_.address;
+  membership.identity = options_.identity;
   for (const auto& [name, type] : types_) {
     membership.types.push_back(Describe(type));
   }
@@ -138,6 +143,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   peers.cluster_id = joined->cluster_id;
   peers.generation = joined->epoch.generation;
   peers.build = options_.build;
+  if (!options_.identity.empty()) peers.stream_age = kTlsStreamAge;
   peers.fence_ratio =
       absl::FDivDuration(joined->profile.fence, joined->profile.reap);
   peers.refused_as_dead = [this](Epoch) {
@@ -262,6 +268,12 @@ void ClusterNode::Ready() {
                              runtime_->epoch().ToString()));
   auto done = std::move(done_);
   done(absl::OkStatus());
+}
+
+void ClusterNode::RenewStreams() {
+  strand_.Post([this] {
+    if (peers_ != nullptr) peers_->RenewAll();
+  });
 }
 
 void ClusterNode::Leave(absl::AnyInvocable<void()> done) {

@@ -57,6 +57,8 @@ struct ClusterNodeOptions {
   std::string node;
   // Where others reach it: host:port.
   std::string address;
+  // SPIFFE id of its certificate, for its record; empty: it has none.
+  std::string identity;
   std::vector<ServerTypeInfo> types;
   std::string build;
   // Of the linked library, for `muster status`.
@@ -107,6 +109,11 @@ class ClusterNode {
   // Ends everything but the store's last callbacks; nothing runs on the strand
   // any more. Not from a worker of a real scheduler.
   void Close();
+
+  // Replaces every stream to other nodes by one that is made anew, and so with
+  // the certificates of now; nobody notices. Before Start has succeeded it does
+  // nothing. Any thread, until Close.
+  void RenewStreams();
 
   Runtime& runtime() { return *runtime_; }
   GlobalRegistry& registry() { return *registry_; }

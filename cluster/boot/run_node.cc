@@ -20,7 +20,12 @@
 #include "node/base/random.h"
 #include "node/base/thread_scheduler.h"
 #include "node/peer/grpc_transport.h"
+#include "node/rpc/address.h"
+#include "node/rpc/authorizer.h"
 #include "node/rpc/rpc_server.h"
+#include "node/tls/access.h"
+#include "node/tls/credentials.h"
+#include "node/tls/tls_directory.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
@@ -28,6 +33,8 @@ namespace muster {
 namespace {
 
 constexpr absl::Duration kDrainGrace = absl::Seconds(1);
+// TlsCredentials needs a second.
+constexpr absl::Duration kRenewDelay = absl::Seconds(2);
 
 // Why the main thread wakes up.
 class Wakeup {
@@ -103,12 +110,80 @@ class SignalThread {
   pthread_t thread_;
 };
 
+// What a node's connections are made with; all empty: plaintext.
+// In this order: users go before what they use.
+struct NodeTls {
+  std::unique_ptr<TlsDirectory> directory;
+  std::unique_ptr<TlsCredentials> credentials;
+  std::shared_ptr<Authorizer> authorizer;
+  std::unique_ptr<TlsDirectory> store_directory;
+  std::unique_ptr<TlsCredentials> store_credentials;
+};
+
+absl::Status WrongCertificate(const NodeConfig& config, const Identity& is) {
+  return Error(absl::StatusCode::kFailedPrecondition, "BAD_IDENTITY",
+               absl::StrCat("the certificate in ", LogSafe(config.tls_dir, 256),
+                            " is ", is.ToString(), ", not node '", config.name,
+                            "' of cluster '", config.cluster, "'"))
+      .NotExecuted();
+}
+
+absl::Status OpenTls(const NodeConfig& config, const Clock* clock,
+                     Logger* logger, NodeTls* tls) {
+  if (!config.tls_dir.empty()) {
+    absl::StatusOr<std::unique_ptr<TlsDirectory>> directory =
+        TlsDirectory::Open(config.tls_dir, clock, logger);
+    if (!directory.ok()) return directory.status();
+    tls->directory = *std::move(directory);
+    // Joining is mutual: a node is what its certificate says (guarantees 9.18).
+    const Identity& is = tls->directory->identity();
+    if (is.role != Role::kNode || is.name != config.name ||
+        is.cluster != config.cluster) {
+      return WrongCertificate(config, is);
+    }
+    tls->credentials = std::make_unique<TlsCredentials>(tls->directory.get());
+    tls->authorizer = std::make_shared<Authorizer>(
+        is, AccessPolicy(config.clients), clock, logger);
+    LogFailedHandshakes(logger, clock);
+  }
+  if (!config.store_tls_dir.empty()) {
+    TlsDirectoryOptions options;
+    options.want = Want::kAnything;
+    absl::StatusOr<std::unique_ptr<TlsDirectory>> directory =
+        TlsDirectory::Open(config.store_tls_dir, clock, logger, options);
+    if (!directory.ok()) return directory.status();
+    tls->store_directory = *std::move(directory);
+    tls->store_credentials =
+        std::make_unique<TlsCredentials>(tls->store_directory.get());
+  }
+  return absl::OkStatus();
+}
+
+// Where others reach a node that listens on `listening`.
+absl::StatusOr<std::string> Advertised(const NodeConfig& config,
+                                       const std::string& listening) {
+  absl::StatusOr<NodeAddress> at = ParseNodeAddress(listening, Names::kRefused);
+  if (!at.ok()) return at.status();
+  if (config.advertise.empty()) {
+    if (!at->IsWildcard()) return listening;
+    return Error(absl::StatusCode::kInvalidArgument, "BAD_ADDRESS",
+                 absl::StrCat("nobody can dial ", listening,
+                              ": give --advertise HOST:PORT, too"))
+        .NotExecuted();
+  }
+  absl::StatusOr<NodeAddress> told =
+      ParseNodeAddress(config.advertise, Names::kAllowed);
+  if (!told.ok()) return told.status();
+  if (told->port == 0) told->port = at->port;
+  return told->ToString();
+}
+
 // One incarnation: from joining to leaving. Sets `*again` if it was reaped, and
 // `*generation`, where there is no data directory, to the cluster's.
 absl::Status RunIncarnation(
     const NodeConfig& config, const std::vector<ServerTypeInfo>& types,
-    DataDir* data_dir, Logger* logger, Wakeup* wakeup, std::string* listen,
-    uint64_t* generation,
+    const NodeTls& tls, DataDir* data_dir, Logger* logger, Wakeup* wakeup,
+    std::string* listen, uint64_t* generation,
     const std::function<void(const std::string&)>& on_ready, bool* again) {
   *again = false;
   SystemClock clock;
@@ -124,13 +199,23 @@ absl::Status RunIncarnation(
         ". What blocks belongs into self.RunBlocking(...)"));
   };
   ThreadScheduler scheduler(&clock, std::move(scheduler_options));
-  absl::StatusOr<std::unique_ptr<Store>> store =
-      MakeStore(config.store, scheduler);
+  absl::StatusOr<std::unique_ptr<Store>> store = MakeStore(
+      config.store, scheduler,
+      tls.store_credentials != nullptr ? tls.store_credentials->ForHost()
+                                       : nullptr);
   if (!store.ok()) return store.status();
-  GrpcTransport transport(&scheduler);
-  AdminService admin;
+  GrpcTransportOptions transport_options;
   RpcServerOptions rpc_options;
   rpc_options.listen = *listen;
+  if (tls.credentials != nullptr) {
+    transport_options.credentials = [&tls](const std::string& node) {
+      return tls.credentials->ForNode(node);
+    };
+    rpc_options.credentials = tls.credentials->ForServer();
+    rpc_options.authorizer = tls.authorizer;
+  }
+  GrpcTransport transport(&scheduler, std::move(transport_options));
+  AdminService admin(tls.authorizer);
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start(std::move(rpc_options), {&admin},
                        [&transport](grpc::ServerBuilder* builder) {
@@ -138,11 +223,16 @@ absl::Status RunIncarnation(
                        });
   if (!rpc.ok()) return rpc.status();
   *listen = (*rpc)->address();  // The same port again after a reap.
+  absl::StatusOr<std::string> advertised = Advertised(config, *listen);
+  if (!advertised.ok()) return advertised.status();
 
   ClusterNodeOptions options;
   options.cluster = config.cluster;
   options.node = config.name;
-  options.address = (*rpc)->address();
+  options.address = *advertised;
+  if (tls.directory != nullptr) {
+    options.identity = tls.directory->identity().ToString();
+  }
   options.types = types;
   options.local = config.local;
   options.build = std::string(kVersion);
@@ -179,6 +269,19 @@ absl::Status RunIncarnation(
   {
     ClusterNode node(std::move(options), *std::move(store), &scheduler, &random,
                      logger, &transport);
+    std::vector<std::unique_ptr<TlsWatch>> watches;
+    if (tls.directory != nullptr) {
+      watches.push_back(std::make_unique<TlsWatch>(
+          tls.directory.get(), &scheduler, [&node, &scheduler] {
+            // Once gRPC has read what is new.
+            scheduler.At(scheduler.clock().Boot() + kRenewDelay,
+                         [&node] { node.RenewStreams(); });
+          }));
+    }
+    if (tls.store_directory != nullptr) {
+      watches.push_back(std::make_unique<TlsWatch>(tls.store_directory.get(),
+                                                   &scheduler, [] {}));
+    }
     node.Start(
         [wakeup](absl::Status status) {
           const bool ok = status.ok();
@@ -217,6 +320,7 @@ absl::Status RunIncarnation(
         });
       }
     }
+    watches.clear();
     (*rpc)->SetBackend(nullptr);
     admin.Set(nullptr);
     (*rpc)->Shutdown(kDrainGrace);
@@ -255,8 +359,13 @@ absl::Status RunNode(const NodeConfig& config,
     if (!opened.ok()) return opened.status();
     data_dir = *std::move(opened);
   }
+  const SystemClock clock;
   Wakeup wakeup;
   SignalThread signals(&wakeup);
+  NodeTls tls;
+  if (absl::Status bad = OpenTls(config, &clock, &logger, &tls); !bad.ok()) {
+    return bad;
+  }
   // A restart serves where its first run did.
   std::string listen =
       config.sentinel != nullptr && !config.sentinel->listen().empty()
@@ -267,9 +376,10 @@ absl::Status RunNode(const NodeConfig& config,
   absl::Status result;
   while (again) {
     wakeup.Reset();
-    result = RunIncarnation(config, types, data_dir.get(), &logger, &wakeup,
-                            &listen, &generation, on_ready, &again);
+    result = RunIncarnation(config, types, tls, data_dir.get(), &logger,
+                            &wakeup, &listen, &generation, on_ready, &again);
   }
+  LogFailedHandshakes(nullptr, nullptr);
   return result;
 }
 

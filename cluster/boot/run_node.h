@@ -13,6 +13,7 @@
 #include "cluster/boot/sentinel_link.h"
 #include "muster/cluster/v1/cluster.pb.h"
 #include "node/gen_server/server_type.h"
+#include "node/tls/access.h"
 
 namespace muster {
 
@@ -21,8 +22,19 @@ struct NodeConfig {
   std::string name;
   // Cluster name, same form; nodes of one cluster share a store and this.
   std::string cluster = "muster";
-  // host:port on loopback; port 0 takes a free one.
+  // host:port, on loopback unless there is a tls_dir; port 0 takes a free one.
   std::string listen = "127.0.0.1:7700";
+  // Where others reach it, host:port; port 0 is the one that was taken. Empty:
+  // as `listen`, which then is no wildcard.
+  std::string advertise;
+  // Directory of ca.pem, cert.pem and key.pem, which is watched; the
+  // certificate is that of this node of this cluster. Empty: plaintext, on
+  // loopback only.
+  std::string tls_dir;
+  // The same for the store, any certificate; empty: plaintext.
+  std::string store_tls_dir;
+  // What clients may reach (AccessPolicy).
+  std::vector<ClientGrant> clients;
   // "memory" (a single node) or "etcd://h1:2379,h2:2379".
   std::string store = "memory";
   // What placement goes by; as ParseLabels takes them.
@@ -52,6 +64,8 @@ struct NodeConfig {
 //                        OTHER_CLUSTER, OLD_GENERATION: the store is not the
 //                        one that the data directory knows
 //   DATA_LOSS            BAD_DATA_DIR
+//   FAILED_PRECONDITION  what is wrong with a certificate
+//                        (node/tls/certificate.h)
 //   ALREADY_EXISTS       NODE_EXISTS: the name is a living node's
 //   UNAVAILABLE          the store cannot be reached
 absl::Status RunNode(const NodeConfig& config,

@@ -29,6 +29,8 @@
 #include "node/base/clock.h"
 #include "node/base/random.h"
 #include "node/base/thread_scheduler.h"
+#include "node/tls/credentials.h"
+#include "node/tls/tls_directory.h"
 #include "node/types/status.h"
 
 extern char** environ;
@@ -148,14 +150,33 @@ class Sentinel {
   // Once a run has joined: until then there is nothing to attest.
   void ConnectToStore() {
     if (store_ != nullptr) return;
-    ThreadSchedulerOptions options;
-    options.workers = 1;
-    options.workers_max = 1;
-    options.stall_after = absl::InfiniteDuration();
-    options.blocking_threads_max = 1;
-    scheduler_ = std::make_unique<ThreadScheduler>(&clock_, std::move(options));
+    if (scheduler_ == nullptr) {
+      ThreadSchedulerOptions options;
+      options.workers = 1;
+      options.workers_max = 1;
+      options.stall_after = absl::InfiniteDuration();
+      options.blocking_threads_max = 1;
+      scheduler_ =
+          std::make_unique<ThreadScheduler>(&clock_, std::move(options));
+    }
+    std::shared_ptr<grpc::ChannelCredentials> credentials;
+    if (!config_.store_tls_dir.empty()) {
+      TlsDirectoryOptions tls;
+      tls.want = Want::kAnything;
+      absl::StatusOr<std::unique_ptr<TlsDirectory>> directory =
+          TlsDirectory::Open(config_.store_tls_dir, &clock_, &logger_, tls);
+      if (!directory.ok()) {
+        // A node has joined with it, so it has changed just now: the next run
+        // tries again, and meanwhile an end is known by silence.
+        logger_.Error(directory.status().message());
+        return;
+      }
+      tls_ = *std::move(directory);
+      credentials_ = std::make_unique<TlsCredentials>(tls_.get());
+      credentials = credentials_->ForHost();
+    }
     absl::StatusOr<std::unique_ptr<Store>> store =
-        MakeStore(config_.store, *scheduler_);
+        MakeStore(config_.store, *scheduler_, std::move(credentials));
     MUSTER_CHECK(store.ok(), "a node has joined with it");
     store_ = *std::move(store);
     // One that lives in the node dies with it.
@@ -246,6 +267,7 @@ class Sentinel {
 
   void KeepWarm() {
     warmed_ = clock_.Boot();
+    if (tls_ != nullptr) tls_->Look();
     attester_->KeepWarm();
   }
 
@@ -335,6 +357,9 @@ class Sentinel {
   Signals signals_;  // Before threads are made, which inherit what is blocked.
   RestartPolicy policy_;
   std::unique_ptr<ThreadScheduler> scheduler_;
+  // Null: the store is reached in plaintext.
+  std::unique_ptr<TlsDirectory> tls_;
+  std::unique_ptr<TlsCredentials> credentials_;
   // Absent with an embedded store.
   std::unique_ptr<Attester> attester_;
   std::unique_ptr<Store> store_;

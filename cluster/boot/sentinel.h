@@ -29,6 +29,8 @@ struct SentinelConfig {
   std::string node;
   // As the node's --store.
   std::string store;
+  // As the node's --store-tls-dir; empty: plaintext.
+  std::string store_tls_dir;
   // The node's argv; the first is the program's name. It runs this OS process's
   // own executable.
   std::vector<std::string> arguments;
@@ -44,7 +46,8 @@ struct SentinelConfig {
 // do not matter to it; the node closes what it was not meant to inherit.
 //
 // Blocks; to be called once, by the main thread, before other threads exist.
-// INTERNAL SPAWN: the system makes no process; INVALID_ARGUMENT: `store`.
+// INTERNAL SPAWN: the system makes no process; INVALID_ARGUMENT: `store`; what
+// is wrong with `store_tls_dir`.
 absl::StatusOr<int> RunSentinel(const SentinelConfig& config);
 
 }  // namespace muster

@@ -15,10 +15,12 @@
 #include "cluster/boot/labels.h"
 #include "cluster/cli/commands.h"
 #include "cluster/cli/exit_code.h"
+#include "cluster/cli/tls_commands.h"
 #include "cluster/cli/version.h"
 #include "cluster/cli/words.h"
 #include "cluster/membership/profile.h"
 #include "nlohmann/json.hpp"
+#include "node/tls/access.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
@@ -39,6 +41,7 @@ class Cli {
     AddGlobalFlags();
     AddShortcuts();
     AddNouns();
+    AddTls();
   }
 
   int Run(const std::vector<std::string>& arguments) {
@@ -81,6 +84,11 @@ class Cli {
                     "how long it may take, as 10s or 500ms (default 5s; for "
                     "wait and apply 30s)")
         ->envname("MUSTER_TIMEOUT");
+    app_.add_option("--tls-dir", flags_.tls_dir,
+                    "directory of ca.pem, cert.pem and key.pem: speak mutual "
+                    "TLS, and be who the certificate says (default: "
+                    "plaintext, on loopback only)")
+        ->envname("MUSTER_TLS_DIR");
     app_.set_version_flag("--version", std::string(kVersion),
                           "the version, and exit");
   }
@@ -185,6 +193,12 @@ class Cli {
         "--store etcd://127.0.0.1:2379",
         [this] {
           config_.listen = listen_;
+          config_.tls_dir = flags_.tls_dir;
+          for (const std::string& text : grants_) {
+            absl::StatusOr<ClientGrant> grant = ParseClientGrant(text);
+            if (!grant.ok()) return CommandResult(grant.status());
+            config_.clients.push_back(*std::move(grant));
+          }
           const absl::StatusOr<Profile> profile = Profile::Named(profile_);
           if (!profile.ok()) return CommandResult(profile.status());
           config_.profile = *profile;
@@ -200,8 +214,19 @@ class Cli {
     start->add_option("--cluster", config_.cluster,
                       "the cluster to join (default muster)");
     start->add_option("--listen", listen_,
-                      "address to serve on, on loopback (default "
-                      "127.0.0.1:7700)");
+                      "address to serve on, on loopback unless there is "
+                      "--tls-dir (default 127.0.0.1:7700)");
+    start->add_option("--advertise", config_.advertise,
+                      "host:port where others reach it (default: as --listen)");
+    start->add_option("--store-tls-dir", config_.store_tls_dir,
+                      "directory of ca.pem, cert.pem and key.pem for etcd "
+                      "(default: plaintext)");
+    start
+        ->add_option("--client", grants_,
+                     "which names a client may reach, as NAME=PREFIX,PREFIX; "
+                     "NAME * is every client; may be repeated (default: every "
+                     "client, every name)")
+        ->take_all();
     start->add_option("--store", config_.store,
                       "memory, or etcd://host:port,... which all nodes of the "
                       "cluster share (default memory)");
@@ -327,6 +352,53 @@ class Cli {
     }
   }
 
+  void AddTls() {
+    CLI::App* const tls =
+        AddNoun("tls", "Certificates for mutual TLS, in files.");
+    tls->footer("Example:\n  muster tls check /etc/muster/tls");
+    CLI::App* const init = Add(
+        tls, "init", "Make a certificate authority for one cluster.",
+        "muster tls init --dir ca --trust-domain example.org --cluster demo",
+        [this] { return TlsInit(env_, tls_); });
+    init->add_option("--dir", tls_.dir, "where to keep it")->required();
+    init->add_option("--trust-domain", tls_.trust_domain,
+                     "first part of its SPIFFE ids: a-z 0-9 . _ -")
+        ->required();
+    init->add_option("--cluster", tls_.cluster, "the cluster's name")
+        ->required();
+    init->add_option("--days", tls_.days, "how long it is good (default 3650)");
+    CLI::App* const issue =
+        Add(tls, "issue", "Make a key and a certificate for it.",
+            "muster tls issue --ca ca --role node --name a --out a.tls",
+            [this] { return TlsIssue(env_, tls_); });
+    issue->add_option("--ca", tls_.dir, "the authority's directory")
+        ->required();
+    issue
+        ->add_option("--role", tls_.role,
+                     "node, client, viewer, operator, admin; or etcd, for "
+                     "members of the store")
+        ->required();
+    issue->add_option("--name", tls_.name, "the node's or person's name")
+        ->required();
+    issue->add_option("--out", tls_.out, "where to write it")->required();
+    issue
+        ->add_option("--san", tls_.hosts,
+                     "a host name or address it is good for, too; may be "
+                     "repeated")
+        ->take_all();
+    issue->add_option("--cluster", tls_.cluster,
+                      "another cluster than the authority's");
+    issue->add_option("--days", tls_.days, "how long it is good (default 90)");
+    CLI::App* const check =
+        Add(tls, "check",
+            "Whether a node could use a directory now; exit code 8 if not.",
+            "muster tls check /etc/muster/tls",
+            [this] { return TlsCheck(env_, tls_, flags_.json); });
+    check->add_option("DIR", tls_.dir, "the directory")->required();
+    check->add_flag("--store", tls_.any_certificate,
+                    "it is for etcd: needs no SPIFFE id");
+  }
+
   CommandResult WaitFor() {
     if (condition_ != "running") {
       return Usage(absl::StrCat("--for ", LogSafe(condition_),
@@ -352,7 +424,7 @@ class Cli {
 
   static bool TakesValue(absl::string_view flag) {
     return flag == "--endpoint" || flag == "-o" || flag == "--output" ||
-           flag == "--timeout";
+           flag == "--timeout" || flag == "--tls-dir";
   }
 
   static std::vector<std::string> NamesOf(const CLI::App& app) {
@@ -450,7 +522,9 @@ class Cli {
       flags_.timeout = *timeout;
     }
     for (const absl::string_view one : absl::StrSplit(endpoint_, ',')) {
-      absl::StatusOr<LoopbackAddress> address = ParseLoopbackAddress(one);
+      absl::StatusOr<NodeAddress> address =
+          flags_.tls_dir.empty() ? ParseLoopbackAddress(one)
+                                 : ParseNodeAddress(one, Names::kAllowed);
       if (!address.ok()) return address.status();
       flags_.endpoints.push_back(*std::move(address));
     }
@@ -517,6 +591,8 @@ class Cli {
   int limit_ = 100;
   bool no_wait_ = false;
   bool system_ = false;
+  std::vector<std::string> grants_;
+  TlsFlags tls_;
   NodeConfig config_;
 };
 

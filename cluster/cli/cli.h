@@ -37,6 +37,11 @@ struct CliEnv {
   std::function<absl::StatusOr<std::unique_ptr<NodeClient>>(
       const std::vector<LoopbackAddress>& addresses, absl::Duration timeout)>
       connect;
+  // ConnectToNodeOverTls of grpc_node_client.h.
+  std::function<absl::StatusOr<std::unique_ptr<NodeClient>>(
+      const std::vector<NodeAddress>& addresses, const std::string& tls_dir,
+      absl::Duration timeout)>
+      connect_tls;
   // RunNode of cluster/boot/run_node.h.
   std::function<absl::Status(
       const NodeConfig& config, std::vector<ServerTypeInfo> types,

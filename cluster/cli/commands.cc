@@ -83,8 +83,11 @@ absl::StatusOr<ServerRef> ParseTarget(const std::string& target) {
 absl::Status ClientCommands::Connect(absl::Duration default_timeout) {
   const absl::Duration timeout = flags_.timeout.value_or(default_timeout);
   end_ = env_.clock->Boot() + timeout;
+  const absl::Duration patience = std::min(timeout, kPollTimeout);
   absl::StatusOr<std::unique_ptr<NodeClient>> client =
-      env_.connect(flags_.endpoints, std::min(timeout, kPollTimeout));
+      flags_.tls_dir.empty()
+          ? env_.connect(flags_.endpoints, patience)
+          : env_.connect_tls(flags_.endpoints, flags_.tls_dir, patience);
   if (!client.ok()) return client.status();
   client_ = *std::move(client);
   return absl::OkStatus();
@@ -441,7 +444,12 @@ CommandResult NodeStart(const CliEnv& env, const NodeConfig& config,
                         bool sentinel, std::vector<ServerTypeInfo> types) {
   for (const absl::Status& valid :
        {ValidateNodeName(config.name), ValidateClusterName(config.cluster),
-        ParseLoopbackAddress(config.listen).status()}) {
+        config.tls_dir.empty()
+            ? ParseLoopbackAddress(config.listen).status()
+            : ParseNodeAddress(config.listen, Names::kRefused).status(),
+        config.advertise.empty()
+            ? absl::OkStatus()
+            : ParseNodeAddress(config.advertise, Names::kAllowed).status()}) {
     if (!valid.ok()) return valid;
   }
   if (sentinel && env.run_sentinel) {

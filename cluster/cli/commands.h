@@ -43,7 +43,9 @@ struct CommandResult {
 
 // The global flags.
 struct GlobalFlags {
-  std::vector<LoopbackAddress> endpoints;
+  std::vector<NodeAddress> endpoints;
+  // Empty: plaintext, and the endpoints are on loopback.
+  std::string tls_dir;
   bool json = false;
   // Absent: each command's default.
   std::optional<absl::Duration> timeout;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -17,7 +18,12 @@
 #include "grpcpp/support/channel_arguments.h"
 #include "muster/admin/v1/admin.grpc.pb.h"
 #include "muster/process/v1/process.grpc.pb.h"
+#include "node/base/clock.h"
+#include "node/base/log.h"
+#include "node/base/mutex.h"
 #include "node/rpc/grpc_status.h"
+#include "node/tls/credentials.h"
+#include "node/tls/tls_directory.h"
 #include "node/types/status.h"
 #include "third_party/grpc/reflection/v1alpha/reflection.grpc.pb.h"
 
@@ -48,7 +54,9 @@ gpr_timespec Within(absl::Duration timeout) {
                       gpr_time_from_millis(ms, GPR_TIMESPAN));
 }
 
-std::shared_ptr<grpc::Channel> MakeChannel(const LoopbackAddress& address) {
+std::shared_ptr<grpc::Channel> MakeChannel(
+    const NodeAddress& address,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -58,9 +66,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const LoopbackAddress& address) {
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMsMax);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetMaxReceiveMessageSize(kResponseBytesMax);
-  return grpc::CreateCustomChannel(
-      absl::StrCat(address.v6 ? "ipv6:" : "ipv4:", address.ToString()),
-      grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address.ChannelTarget(), credentials,
+                                   arguments);
 }
 
 // False at the first failure: waiting out gRPC's backoff helps nobody who
@@ -93,10 +100,38 @@ absl::Status OfRead(const grpc::Status& status) {
       .NotExecuted();
 }
 
+// What a connection over TLS stands on, until it is closed.
+struct TlsParts {
+  SystemClock clock;
+  NullLogger logger;
+  std::unique_ptr<TlsDirectory> directory;
+  std::unique_ptr<TlsCredentials> credentials;
+};
+
+// Remembers the latest line.
+class LatestLine final : public Logger {
+ public:
+  void Write(LogLevel, absl::string_view text) override {
+    MutexLock lock(&mu_);
+    text_ = std::string(text);
+  }
+  std::string text() const {
+    MutexLock lock(&mu_);
+    return text_;
+  }
+
+ private:
+  mutable Mutex mu_;
+  std::string text_ ABSL_GUARDED_BY(mu_);
+};
+
 class GrpcNodeClient final : public NodeClient {
  public:
-  explicit GrpcNodeClient(std::shared_ptr<grpc::Channel> channel)
-      : admin_(AdminService::NewStub(channel)),
+  // `tls` is kept as long as the channel; null: there is none.
+  explicit GrpcNodeClient(std::shared_ptr<grpc::Channel> channel,
+                          std::unique_ptr<TlsParts> tls = nullptr)
+      : tls_(std::move(tls)),
+        admin_(AdminService::NewStub(channel)),
         process_(ProcessService::NewStub(channel)),
         reflection_(ServerReflection::NewStub(channel)) {}
 
@@ -286,27 +321,66 @@ class GrpcNodeClient final : public NodeClient {
     return files;
   }
 
+  const std::unique_ptr<TlsParts> tls_;  // Goes last.
   const std::unique_ptr<AdminService::Stub> admin_;
   const std::unique_ptr<ProcessService::Stub> process_;
   const std::unique_ptr<ServerReflection::Stub> reflection_;
 };
+
+Error Unreachable(const std::vector<NodeAddress>& addresses) {
+  const auto text = [](std::string* out, const NodeAddress& address) {
+    absl::StrAppend(out, address.ToString());
+  };
+  return Error(absl::StatusCode::kUnavailable, "NODE_UNREACHABLE",
+               absl::StrCat("cannot reach a node at ",
+                            absl::StrJoin(addresses, " or ", text)))
+      .NotExecuted();
+}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<NodeClient>> ConnectToNode(
     const std::vector<LoopbackAddress>& addresses, absl::Duration timeout) {
   for (const LoopbackAddress& address : addresses) {
-    std::shared_ptr<grpc::Channel> channel = MakeChannel(address);
+    std::shared_ptr<grpc::Channel> channel =
+        MakeChannel(address, grpc::InsecureChannelCredentials());
     if (Connect(*channel, timeout)) {
       return std::make_unique<GrpcNodeClient>(std::move(channel));
     }
   }
-  const auto text = [](std::string* out, const LoopbackAddress& address) {
-    absl::StrAppend(out, address.ToString());
-  };
-  return Error(absl::StatusCode::kUnavailable, "NODE_UNREACHABLE",
-               absl::StrCat("cannot reach a node at ",
-                            absl::StrJoin(addresses, " or ", text)))
+  return Unreachable(addresses);
+}
+
+absl::StatusOr<std::unique_ptr<NodeClient>> ConnectToNodeOverTls(
+    const std::vector<NodeAddress>& addresses, const std::string& tls_dir,
+    absl::Duration timeout) {
+  auto tls = std::make_unique<TlsParts>();
+  absl::StatusOr<std::unique_ptr<TlsDirectory>> directory =
+      TlsDirectory::Open(tls_dir, &tls->clock, &tls->logger);
+  if (!directory.ok()) return directory.status();
+  tls->directory = *std::move(directory);
+  tls->credentials = std::make_unique<TlsCredentials>(tls->directory.get());
+  LatestLine said;
+  LogFailedHandshakes(&said, &tls->clock);
+  std::shared_ptr<grpc::Channel> connected;
+  for (const NodeAddress& address : addresses) {
+    std::shared_ptr<grpc::Channel> channel =
+        MakeChannel(address, tls->credentials->ForNode(""));
+    if (Connect(*channel, timeout)) {
+      connected = std::move(channel);
+      break;
+    }
+  }
+  LogFailedHandshakes(nullptr, nullptr);
+  if (connected != nullptr) {
+    return std::make_unique<GrpcNodeClient>(std::move(connected),
+                                            std::move(tls));
+  }
+  const Error unreachable = Unreachable(addresses);
+  const std::string why = said.text();
+  if (why.empty()) return unreachable;
+  return Error(absl::StatusCode::kUnauthenticated, "TLS_FAILED",
+               absl::StrCat(unreachable.status().message(), ": ", why))
       .NotExecuted();
 }
 

@@ -19,6 +19,15 @@ namespace muster {
 absl::StatusOr<std::unique_ptr<NodeClient>> ConnectToNode(
     const std::vector<LoopbackAddress>& addresses, absl::Duration timeout);
 
+// The same over mutual TLS, with the identity of `tls_dir`, to nodes of its
+// cluster (TlsCredentials::ForNode). Besides: UNAUTHENTICATED TLS_FAILED if a
+// handshake failed, with what gRPC says about it; FAILED_PRECONDITION if the
+// directory cannot be used (node/tls/certificate.h). For one connection of an
+// OS process at a time: it takes over gRPC's log.
+absl::StatusOr<std::unique_ptr<NodeClient>> ConnectToNodeOverTls(
+    const std::vector<NodeAddress>& addresses, const std::string& tls_dir,
+    absl::Duration timeout);
+
 // Version of the linked gRPC.
 std::string GrpcVersion();
 

@@ -70,6 +70,7 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
   env.clock = &clock;
   env.sleep = [](absl::Duration d) { absl::SleepFor(d); };
   env.connect = ConnectToNode;
+  env.connect_tls = ConnectToNodeOverTls;
   env.run_node = [&options, &sentinel](
                      const NodeConfig& config,
                      std::vector<ServerTypeInfo> hosted,
@@ -85,6 +86,7 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
       whole.cluster = config.cluster;
       whole.node = config.name;
       whole.store = config.store;
+      whole.store_tls_dir = config.store_tls_dir;
       whole.arguments.assign(argv, argv + argc);
       return RunSentinel(whole);
     };

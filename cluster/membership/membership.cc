@@ -223,6 +223,7 @@ void Membership::TryCreate() {
   record.set_node(options_.node);
   record.set_incarnation(incarnation_);
   record.set_address(options_.address);
+  record.set_identity(options_.identity);
   for (const auto& type : options_.types) *record.add_types() = type;
   record.set_build(options_.build);
   record.mutable_labels()->insert(options_.labels.begin(),

@@ -48,6 +48,8 @@ struct MembershipOptions {
   std::string node;
   // Where peers and clients reach this node.
   std::string address;
+  // SPIFFE id of its certificate; empty: it has none.
+  std::string identity;
   std::vector<store::v1::HostedType> types;
   std::string build;
   // Used if this node writes the cluster's meta record; otherwise that one's.

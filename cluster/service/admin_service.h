@@ -3,12 +3,14 @@
 #define MUSTER_CLUSTER_SERVICE_ADMIN_SERVICE_H_
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "cluster/service/admin.h"
 #include "muster/admin/v1/admin.grpc.pb.h"
 #include "node/base/mutex.h"
+#include "node/rpc/authorizer.h"
 
 namespace muster {
 
@@ -16,6 +18,11 @@ namespace muster {
 // THREADS: Set by one thread at a time, which may block; the rest are gRPC's.
 class AdminService final : public admin::v1::AdminService::CallbackService {
  public:
+  // `authorizer` has let the calls in; it is told how those ended that change
+  // something (guarantees 9.14). Null: nobody is.
+  explicit AdminService(std::shared_ptr<Authorizer> authorizer = nullptr)
+      : authorizer_(std::move(authorizer)) {}
+
   // From now on the methods are `admin`'s; null takes it away and returns when
   // no call is inside it any more. Streams end with UNAVAILABLE STARTING.
   void Set(std::shared_ptr<Admin> admin) ABSL_LOCKS_EXCLUDED(mu_);
@@ -71,6 +78,8 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
                                   const Request& request, Response* response,
                                   void (Admin::*method)(const Request&,
                                                         Admin::Done<Response>));
+
+  const std::shared_ptr<Authorizer> authorizer_;
 
   Mutex mu_;
   CondVar left_;

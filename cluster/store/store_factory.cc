@@ -34,13 +34,17 @@ absl::Status ValidateStoreSpec(absl::string_view spec) {
   return ParseEtcdSpec(spec).status();
 }
 
-absl::StatusOr<std::unique_ptr<Store>> MakeStore(absl::string_view spec,
-                                                 Scheduler& scheduler) {
+absl::StatusOr<std::unique_ptr<Store>> MakeStore(
+    absl::string_view spec, Scheduler& scheduler,
+    std::shared_ptr<grpc::ChannelCredentials> credentials) {
   if (spec == kMemory) return std::make_unique<EmbeddedStore>(scheduler);
   if (!absl::StartsWith(spec, kEtcd)) return NoSuchStore(spec);
   absl::StatusOr<std::vector<EtcdEndpoint>> endpoints = ParseEtcdSpec(spec);
   if (!endpoints.ok()) return endpoints.status();
-  return std::make_unique<EtcdStore>(scheduler, *std::move(endpoints));
+  EtcdStoreOptions options;
+  options.credentials = std::move(credentials);
+  return std::make_unique<EtcdStore>(scheduler, *std::move(endpoints),
+                                     std::move(options));
 }
 
 }  // namespace muster

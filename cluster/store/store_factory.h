@@ -10,16 +10,22 @@
 #include "cluster/store/store.h"
 #include "node/base/scheduler.h"
 
+namespace grpc {
+class ChannelCredentials;
+}  // namespace grpc
+
 namespace muster {
 
 // OK if `spec` is "memory" or "etcd://h1:p1,h2:p2". INVALID_ARGUMENT BAD_STORE
 // otherwise; the message says what would be right, bounded and safe to log.
 absl::Status ValidateStoreSpec(absl::string_view spec);
 
-// The store of that name with default options; connects only when it is used.
-// `scheduler` outlives it. Errors as ValidateStoreSpec.
-absl::StatusOr<std::unique_ptr<Store>> MakeStore(absl::string_view spec,
-                                                 Scheduler& scheduler);
+// The store of that name with default options; connects only when it is used,
+// with `credentials` if it is an etcd; null: in plaintext. `scheduler` outlives
+// it. Errors as ValidateStoreSpec.
+absl::StatusOr<std::unique_ptr<Store>> MakeStore(
+    absl::string_view spec, Scheduler& scheduler,
+    std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr);
 
 }  // namespace muster
 

@@ -1,6 +1,7 @@
 #include "node/peer/grpc_transport.h"
 
 #include <arpa/inet.h>
+#include <grpc/grpc_security_constants.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -11,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -18,6 +20,7 @@
 #include "node/base/check.h"
 #include "node/base/mutex.h"
 #include "node/base/strand.h"
+#include "node/tls/spiffe.h"
 
 namespace muster {
 
@@ -101,7 +104,21 @@ std::string Target(absl::string_view address) {
   return absl::StrCat("dns:", address);
 }
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& address,
+// Whose certificate the connection has, if it is a node's. The server has let
+// in nobody else by then (node/rpc/authorizer.h).
+std::string NodeOf(const grpc::CallbackServerContext& context) {
+  const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
+  if (auth == nullptr) return "";
+  const std::vector<grpc::string_ref> uris =
+      auth->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME);
+  if (uris.size() != 1) return "";
+  const absl::StatusOr<Identity> identity =
+      ParseIdentity(absl::string_view(uris[0].data(), uris[0].size()));
+  return identity.ok() && identity->role == Role::kNode ? identity->name : "";
+}
+
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& node,
+                                          const std::string& address,
                                           const GrpcTransportOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -115,7 +132,7 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address,
   arguments.SetMaxSendMessageSize(kReceiveBytesMax);
   return grpc::CreateCustomChannel(Target(address),
                                    options.credentials != nullptr
-                                       ? options.credentials
+                                       ? options.credentials(node)
                                        : grpc::InsecureChannelCredentials(),
                                    arguments);
 }
@@ -409,10 +426,11 @@ class GrpcTransport::DialedStream final
     : public GrpcStream,
       public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  DialedStream(std::shared_ptr<Core> core, const std::string& address,
+  DialedStream(std::shared_ptr<Core> core, const std::string& node,
+               const std::string& address,
                std::shared_ptr<StreamHandler> handler)
       : GrpcStream(std::move(core)),
-        call_(std::make_unique<Call>(NewChannel(address, options()))) {
+        call_(std::make_unique<Call>(NewChannel(node, address, options()))) {
     handler_ = std::move(handler);
   }
 
@@ -519,10 +537,14 @@ class GrpcTransport::AcceptedStream final
  public:
   AcceptedStream(std::shared_ptr<Core> core,
                  grpc::CallbackServerContext* context)
-      : GrpcStream(std::move(core)), context_(context) {
+      : GrpcStream(std::move(core)),
+        proven_node_(NodeOf(*context)),
+        context_(context) {
     MutexLock lock(&mu_);
     started_ = true;
   }
+
+  std::string ProvenNode() const override { return proven_node_; }
 
   void Start() {
     // The dialer waits for it as the sign that somebody is there.
@@ -584,6 +606,7 @@ class GrpcTransport::AcceptedStream final
                      : absl::UnavailableError("the connection broke"));
   }
 
+  const std::string proven_node_;
   // gRPC's; valid until OnDone, that is until over_.
   grpc::CallbackServerContext* const context_;
 
@@ -689,8 +712,14 @@ void GrpcTransport::Serve(StreamAcceptor acceptor) {
 
 std::shared_ptr<Stream> GrpcTransport::Dial(
     std::string address, std::shared_ptr<StreamHandler> handler) {
+  return DialNode("", std::move(address), std::move(handler));
+}
+
+std::shared_ptr<Stream> GrpcTransport::DialNode(
+    const std::string& node, std::string address,
+    std::shared_ptr<StreamHandler> handler) {
   const auto stream =
-      std::make_shared<DialedStream>(core_, address, std::move(handler));
+      std::make_shared<DialedStream>(core_, node, address, std::move(handler));
   if (core_->Add(stream)) {
     stream->Start();
   } else {

@@ -3,6 +3,7 @@
 #define MUSTER_NODE_PEER_GRPC_TRANSPORT_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,9 +19,12 @@ class ServerBuilder;
 namespace muster {
 
 struct GrpcTransportOptions {
-  // How Dial proves who it is; null means insecure, for loopback only. The
-  // accepting side's credentials are those of the node's server.
-  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  // How to dial the node of that name, or any node if it is empty, and to prove
+  // who we are (TlsCredentials::ForNode); null means insecure, for loopback
+  // only. The accepting side's credentials are those of the node's server.
+  std::function<std::shared_ptr<grpc::ChannelCredentials>(
+      const std::string& node)>
+      credentials;
   // From Dial to the peer's first sign of life. Too small refuses peers that
   // are busy, too large delays the news that one is gone.
   absl::Duration connect_limit = absl::Seconds(2);
@@ -63,6 +67,9 @@ class GrpcTransport final : public Transport {
   void Serve(StreamAcceptor acceptor) override;
   std::shared_ptr<Stream> Dial(std::string address,
                                std::shared_ptr<StreamHandler> handler) override;
+  std::shared_ptr<Stream> DialNode(
+      const std::string& node, std::string address,
+      std::shared_ptr<StreamHandler> handler) override;
 
  private:
   class Core;

@@ -44,7 +44,7 @@ void Peers::Impl::Renew(absl::string_view node) {
   conn->peer = &peer;
   peer.next = conn;
   later.Do([this, conn, to = std::move(address->address)] {
-    Dialed(conn, transport_->Dial(to, conn));
+    Dialed(conn, transport_->DialNode(conn->peer->node, to, conn));
   });
 }
 

@@ -82,8 +82,8 @@ void Peers::Impl::DialLocked(Peer& peer, std::string address, Later* later) {
   const ConnPtr conn = MakeConnLocked(/*dialed=*/true);
   conn->peer = &peer;
   peer.conn = conn;
-  later->Do([this, conn, address = std::move(address)] {
-    Dialed(conn, transport_->Dial(address, conn));
+  later->Do([this, conn, node = peer.node, address = std::move(address)] {
+    Dialed(conn, transport_->DialNode(node, address, conn));
   });
 }
 
@@ -340,6 +340,19 @@ void Peers::Impl::HandleHello(const ConnPtr& conn, peer::v1::Hello hello) {
   if (conn->stage == Stage::kClosed) return;
   if (conn->stage == Stage::kOpen) {
     EndLocked(conn, absl::InvalidArgumentError("a second hello"), &later);
+    return;
+  }
+  // Whoever accepts a stream learns the name from the certificate, whoever
+  // dials has asked for it (guarantees 9.18).
+  const std::string proven = conn->dialed ? "" : conn->stream->ProvenNode();
+  if (!proven.empty() && proven != hello.node()) {
+    const std::string text =
+        absl::StrCat("the certificate is of node '", proven, "', the hello of ",
+                     LogSafe(hello.node()));
+    later.Do([logger = &runtime_->log(), text] {
+      logger->Warning(absl::StrCat("refused a stream: ", text));
+    });
+    EndLocked(conn, absl::PermissionDeniedError(text), &later);
     return;
   }
   const bool takes_over =

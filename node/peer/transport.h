@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 
@@ -43,6 +44,9 @@ class Stream {
   // Ends the stream for both sides. Messages already written may still
   // arrive. OnClosed follows on this side too. Twice does nothing.
   virtual void Close(absl::Status status) = 0;
+  // Which node the other side has proved to be; empty: the transport does not
+  // know. Constant from before the first OnMessage of an accepted stream.
+  virtual std::string ProvenNode() const { return ""; }
 };
 
 // Makes the handler for a stream that a peer opened.
@@ -61,6 +65,12 @@ class Transport {
   // it cannot be reached within 2 s, OnClosed says UNAVAILABLE.
   virtual std::shared_ptr<Stream> Dial(
       std::string address, std::shared_ptr<StreamHandler> handler) = 0;
+  // As Dial; a transport whose peers prove who they are takes `node` only.
+  virtual std::shared_ptr<Stream> DialNode(
+      const std::string& /*node*/, std::string address,
+      std::shared_ptr<StreamHandler> handler) {
+    return Dial(std::move(address), std::move(handler));
+  }
 };
 
 }  // namespace muster

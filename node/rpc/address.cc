@@ -62,21 +62,50 @@ bool SplitHostPort(absl::string_view text, absl::string_view* host,
   return host->find(':') == absl::string_view::npos;
 }
 
+// RFC 1123, as far as it matters here.
+bool IsHostName(absl::string_view host) {
+  constexpr size_t kHostBytesMax = 253;
+  if (host.empty() || host.size() > kHostBytesMax) return false;
+  bool letter = false;
+  for (const char c : host) {
+    const auto u = static_cast<unsigned char>(c);
+    if (!absl::ascii_isalnum(u) && c != '.' && c != '-') return false;
+    letter = letter || absl::ascii_isalpha(u);
+  }
+  // Otherwise it is a number somebody mistyped.
+  return letter && absl::ascii_isalnum(static_cast<unsigned char>(host[0]));
+}
+
 }  // namespace
 
-std::string LoopbackAddress::ToString() const {
+std::string NodeAddress::ToString() const {
   return v6 ? absl::StrCat("[", host, "]:", port)
             : absl::StrCat(host, ":", port);
 }
 
-absl::StatusOr<LoopbackAddress> ParseLoopbackAddress(absl::string_view text) {
+std::string NodeAddress::ChannelTarget() const {
+  const absl::string_view scheme = is_name ? "dns:" : v6 ? "ipv6:" : "ipv4:";
+  return absl::StrCat(scheme, ToString());
+}
+
+bool NodeAddress::IsWildcard() const {
+  in_addr v4;
+  in6_addr parsed;
+  return (inet_pton(AF_INET, host.c_str(), &v4) == 1 &&
+          v4.s_addr == INADDR_ANY) ||
+         (inet_pton(AF_INET6, host.c_str(), &parsed) == 1 &&
+          IN6_IS_ADDR_UNSPECIFIED(&parsed));
+}
+
+absl::StatusOr<NodeAddress> ParseNodeAddress(absl::string_view text,
+                                             Names names) {
   absl::string_view host;
   absl::string_view port;
   bool brackets = false;
   if (!SplitHostPort(text, &host, &port, &brackets)) {
     return BadAddress(text, "is not host:port");
   }
-  LoopbackAddress address;
+  NodeAddress address;
   if (!ParsePort(port, &address.port)) {
     return BadAddress(text, "has no port from 0 to 65535");
   }
@@ -88,16 +117,43 @@ absl::StatusOr<LoopbackAddress> ParseLoopbackAddress(absl::string_view text) {
   in_addr v4;
   in6_addr v6;
   if (!brackets && inet_pton(AF_INET, address.host.c_str(), &v4) == 1) {
-    if ((ntohl(v4.s_addr) >> 24) != 127) return NotLoopback(text);
     return address;
   }
   if (brackets && inet_pton(AF_INET6, address.host.c_str(), &v6) == 1) {
-    if (!IN6_IS_ADDR_LOOPBACK(&v6)) return NotLoopback(text);
     address.v6 = true;
     return address;
   }
-  if (host.empty() || host == "*") return NotLoopback(text);
-  return BadAddress(text, "has a host that is neither localhost nor numeric");
+  if (!brackets && names == Names::kAllowed && IsHostName(host)) {
+    address.is_name = true;
+    return address;
+  }
+  return BadAddress(text, names == Names::kAllowed
+                              ? "has a host that is neither a name nor numeric"
+                              : "has a host that is neither localhost nor "
+                                "numeric");
+}
+
+absl::StatusOr<LoopbackAddress> ParseLoopbackAddress(absl::string_view text) {
+  absl::StatusOr<NodeAddress> address = ParseNodeAddress(text, Names::kRefused);
+  if (!address.ok()) {
+    absl::string_view host;
+    absl::string_view port;
+    bool brackets = false;
+    const bool anywhere = SplitHostPort(text, &host, &port, &brackets) &&
+                          (host.empty() || host == "*") && !brackets;
+    uint16_t number = 0;
+    if (anywhere && ParsePort(port, &number)) return NotLoopback(text);
+    return address.status();
+  }
+  in_addr v4;
+  in6_addr v6;
+  const bool loopback =
+      address->v6 ? inet_pton(AF_INET6, address->host.c_str(), &v6) == 1 &&
+                        IN6_IS_ADDR_LOOPBACK(&v6)
+                  : inet_pton(AF_INET, address->host.c_str(), &v4) == 1 &&
+                        (ntohl(v4.s_addr) >> 24) == 127;
+  if (!loopback) return NotLoopback(text);
+  return address;
 }
 
 }  // namespace muster

@@ -51,6 +51,11 @@ Error FromBare(absl::StatusCode code, const std::string& message) {
     case absl::StatusCode::kDeadlineExceeded:
       // gRPC's own words are the name of the code.
       return Error(code, "TIMEOUT", "no answer within the deadline");
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      // A node that lets nobody in says so before anything runs, from a place
+      // where gRPC carries no details (node/rpc/authorizer.h).
+      return Error(code, "DENIED", message).NotExecuted();
     default:
       return Error(code, "", message);
   }
@@ -78,7 +83,10 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
     absl::Status ours = FromRpcStatus(rpc);
     if (OutcomeOf(ours) != Outcome::kUnspecified) return ours;
   }
-  return FromBare(code, status.error_message()).Unknown();
+  const absl::Status bare = FromBare(code, status.error_message());
+  return OutcomeOf(bare) == Outcome::kUnspecified
+             ? WithOutcome(bare, Outcome::kUnknown)
+             : bare;
 }
 
 }  // namespace muster

@@ -1,5 +1,6 @@
 #include "node/rpc/process_service.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,14 +17,19 @@
 #include "node/process/message.h"
 #include "node/process/runtime.h"
 #include "node/registry/name_registry.h"
+#include "node/rpc/authorizer.h"
 #include "node/rpc/byte_buffer.h"
 #include "node/rpc/grpc_status.h"
 #include "node/rpc/outside_call.h"
+#include "node/tls/access.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
 namespace muster {
 namespace {
+
+constexpr absl::string_view kWhereIsPath =
+    "/muster.process.v1.ProcessService/WhereIs";
 
 Error Refuse(absl::string_view reason, absl::string_view message) {
   return Error(absl::StatusCode::kInvalidArgument, reason, message)
@@ -67,7 +73,7 @@ absl::StatusOr<ServerRef> ReadServer(const core::v1::ServerRef& server) {
 template <typename Message>
 absl::StatusOr<Request> ReadRequest(const grpc::CallbackServerContext& context,
                                     const grpc::ByteBuffer& bytes,
-                                    size_t bytes_max) {
+                                    size_t bytes_max, Authorizer* authorizer) {
   if (bytes.Length() > bytes_max) {
     return RequestTooLarge(bytes.Length(), bytes_max);
   }
@@ -81,6 +87,12 @@ absl::StatusOr<Request> ReadRequest(const grpc::CallbackServerContext& context,
   if (!server.ok()) return server.status();
   absl::StatusOr<std::string> path = NormalizeMethodPath(message.method());
   if (!path.ok()) return path.status();
+  if (authorizer != nullptr) {
+    absl::Status allowed = authorizer->Check(
+        *context.auth_context(), *path,
+        message.server().global());  // "" unless it is a cluster-wide name.
+    if (!allowed.ok()) return allowed;
+  }
   absl::StatusOr<ClientMetadata> metadata =
       ReadClientMetadata(context.client_metadata());
   if (!metadata.ok()) return metadata.status();
@@ -104,7 +116,22 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
         message_bytes_max_(message_bytes_max),
         encode_(encode) {}
 
-  void Fail(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
+  void Fail(const absl::Status& status) {
+    if (audit_ != nullptr) audit_(status);
+    Finish(ToGrpcStatus(status));
+  }
+
+  // Writes the outcome of a call that the table says is to be audited.
+  void AuditIfAsked(const grpc::CallbackServerContext& context,
+                    std::shared_ptr<Authorizer> authorizer,
+                    const Request& request) {
+    if (authorizer == nullptr || !IsAudited(AccessOf(request.method))) return;
+    audit_ = [authorizer = std::move(authorizer),
+              context = context.auth_context(), method = request.method,
+              target = request.target.ToString()](const absl::Status& outcome) {
+      authorizer->Audit(*context, method, target, outcome);
+    };
+  }
 
   void Run(const grpc::CallbackServerContext& context, BackendCell* backend,
            Start start) {
@@ -129,12 +156,15 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
       return Fail(ReplyTooLarge(bytes.size(), message_bytes_max_));
     }
     *response_ = ToByteBuffer(bytes);
+    if (audit_ != nullptr) audit_(absl::OkStatus());
     Finish(grpc::Status::OK);
   }
 
   grpc::ByteBuffer* const response_;
   const size_t message_bytes_max_;
   const Encode encode_;
+  // Set before Run.
+  std::function<void(const absl::Status&)> audit_;
   // Has its own synchronization.
   OutsideCall call_;
 };
@@ -173,11 +203,12 @@ grpc::ServerUnaryReactor* ProcessService::Call(
     grpc::ByteBuffer* response) {
   auto* const call = new UnaryCall(response, message_bytes_max_, EncodeCall);
   absl::StatusOr<Request> r = ReadRequest<process::v1::CallRequest>(
-      *context, *request, message_bytes_max_);
+      *context, *request, message_bytes_max_, authorizer_.get());
   if (!r.ok()) {
     call->Fail(r.status());
     return call;
   }
+  call->AuditIfAsked(*context, authorizer_, *r);
   call->Run(*context, backend_,
             [&](const RpcBackend& backend, BootTime deadline,
                 std::shared_ptr<CallSlot> slot) {
@@ -192,11 +223,12 @@ grpc::ServerUnaryReactor* ProcessService::Cast(
     grpc::ByteBuffer* response) {
   auto* const call = new UnaryCall(response, message_bytes_max_, EncodeCast);
   absl::StatusOr<Request> r = ReadRequest<process::v1::CastRequest>(
-      *context, *request, message_bytes_max_);
+      *context, *request, message_bytes_max_, authorizer_.get());
   if (!r.ok()) {
     call->Fail(r.status());
     return call;
   }
+  call->AuditIfAsked(*context, authorizer_, *r);
   call->Run(*context, backend_,
             [&](const RpcBackend& backend, BootTime deadline,
                 std::shared_ptr<CallSlot> slot) {
@@ -221,6 +253,10 @@ grpc::ServerUnaryReactor* ProcessService::WhereIs(
           ? ValidateName(r.name())
           : Refuse("BAD_REQUEST",
                    absl::StrCat("the request is no ", r.GetTypeName()));
+  if (status.ok() && authorizer_ != nullptr) {
+    status =
+        authorizer_->Check(*context->auth_context(), kWhereIsPath, r.name());
+  }
   if (!status.ok()) {
     call->Fail(status);
     return call;

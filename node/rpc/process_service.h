@@ -3,10 +3,13 @@
 #define MUSTER_NODE_RPC_PROCESS_SERVICE_H_
 
 #include <cstddef>
+#include <memory>
+#include <utility>
 
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "muster/process/v1/process.grpc.pb.h"
+#include "node/rpc/authorizer.h"
 #include "node/rpc/backend.h"
 
 namespace muster {
@@ -29,8 +32,13 @@ using RawProcessService =
 // BAD_METADATA. LIFETIME and THREADS as GenericService.
 class ProcessService final : public internal::RawProcessService {
  public:
-  ProcessService(BackendCell* backend, size_t message_bytes_max)
-      : backend_(backend), message_bytes_max_(message_bytes_max) {}
+  // `authorizer` is asked about the method and the server that a request names;
+  // null: everything is allowed.
+  ProcessService(BackendCell* backend, size_t message_bytes_max,
+                 std::shared_ptr<Authorizer> authorizer)
+      : backend_(backend),
+        message_bytes_max_(message_bytes_max),
+        authorizer_(std::move(authorizer)) {}
 
   using internal::RawProcessService::Call;
   using internal::RawProcessService::Cast;
@@ -48,6 +56,7 @@ class ProcessService final : public internal::RawProcessService {
  private:
   BackendCell* const backend_;
   const size_t message_bytes_max_;
+  const std::shared_ptr<Authorizer> authorizer_;
 };
 
 }  // namespace muster

@@ -17,10 +17,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/impl/service_type.h"
+#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "node/base/mutex.h"
 #include "node/rpc/address.h"
+#include "node/rpc/authorizer.h"
 #include "node/rpc/backend.h"
 #include "node/rpc/generic_service.h"
 #include "node/rpc/process_service.h"
@@ -29,8 +31,13 @@
 namespace muster {
 
 struct RpcServerOptions {
-  // "host:port" on loopback; port 0 lets the system choose.
+  // "host:port", on loopback unless there are credentials; port 0 lets the
+  // system choose.
   std::string listen = "127.0.0.1:0";
+  // Mutual TLS (TlsCredentials::ForServer), and who is let in; both or neither.
+  // Neither: plaintext on loopback, where everybody is an admin.
+  std::shared_ptr<grpc::ServerCredentials> credentials;
+  std::shared_ptr<Authorizer> authorizer;
   // Largest message in either direction, at most 16 MiB. Too small refuses
   // honest requests, too large lets few clients take the node's memory.
   size_t message_bytes_max = size_t{4} << 20;
@@ -75,7 +82,7 @@ class RpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  RpcServer(LoopbackAddress address, size_t message_bytes_max);
+  RpcServer(NodeAddress address, const RpcServerOptions& options);
 
   absl::Status Listen(const RpcServerOptions& options,
                       const std::vector<grpc::Service*>& extra,
@@ -83,7 +90,7 @@ class RpcServer {
   void SetHealth(bool serving);
 
   // Constant after Start.
-  LoopbackAddress address_;
+  NodeAddress address_;
 
   // Have their own synchronization; in this order, because gRPC's threads use
   // the services until the server is gone, and they use the cell.

@@ -12,7 +12,7 @@ _ROOMS = {"proto": 0, "node": 1, "client": 2, "cluster": 3, "tests": 4,
 # Inside these rooms, the same between parts.
 _PARTS = {
     "node": ["base", "types", "process", "registry", "gen_server",
-             "supervisor", "peer", "rpc", "admin"],
+             "supervisor", "tls", "peer", "rpc", "admin"],
     "cluster": ["store", "membership", "registry", "group", "placement",
                 "supervisor", "handoff", "service", "boot", "cli"],
 }

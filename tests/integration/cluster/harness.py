@@ -104,15 +104,17 @@ class _Program:
 
 
 class Etcd:
-    """A one-member etcd."""
+    """A one-member etcd; `tls`: the directory of its certificate."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        self._tls = tls
+        scheme = "https" if tls else "http"
         for attempt in range(5):
             directory = scratch("etcd")
             # Below what the kernel hands out, so that only another etcd of
             # ours could come in between; then others are tried.
             port, peer = random.SystemRandom().sample(range(20000, 32000), 2)
-            client_url = "http://127.0.0.1:%d" % port
+            client_url = "%s://127.0.0.1:%d" % (scheme, port)
             peer_url = "http://127.0.0.1:%d" % peer
             self._program = _Program([
                 "etcd", "--name=test", "--data-dir=%s/data" % directory,
@@ -122,7 +124,11 @@ class Etcd:
                 "--initial-advertise-peer-urls=" + peer_url,
                 "--initial-cluster=test=" + peer_url,
                 "--logger=zap", "--log-level=warn",
-            ], directory + "/log")
+            ] + ([
+                "--client-cert-auth", "--trusted-ca-file=%s/ca.pem" % tls,
+                "--cert-file=%s/cert.pem" % tls,
+                "--key-file=%s/key.pem" % tls,
+            ] if tls else []), directory + "/log")
             self.store = "etcd://127.0.0.1:%d" % port
             if self._serves(port):
                 return
@@ -130,8 +136,7 @@ class Etcd:
         raise AssertionError("etcd does not start: " + self._program.log())
 
     def _serves(self, port):
-        with grpc.insecure_channel("127.0.0.1:%d" % port,
-                                   options=CHANNEL_OPTIONS) as channel:
+        with channel_to("127.0.0.1:%d" % port, self._tls) as channel:
             ready = grpc.channel_ready_future(channel)
             for _ in range(100):
                 if not self._program.lives():
@@ -145,6 +150,18 @@ class Etcd:
 
     def kill(self):
         self._program.kill()
+
+
+def channel_to(address, tls=None):
+    """A stock channel, with the certificate in the directory `tls`."""
+    if tls is None:
+        return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    parts = []
+    for name in ("ca.pem", "key.pem", "cert.pem"):
+        with open(os.path.join(tls, name), "rb") as f:
+            parts.append(f.read())
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*parts),
+                               options=CHANNEL_OPTIONS)
 
 
 Result = collections.namedtuple("Result", "code out err")
@@ -167,6 +184,7 @@ class Node(_Program):
     def __init__(self, name, arguments, log, binary=MUSTER):
         self.name = name
         self.endpoint = None
+        self.tls = None  # Whose certificate asks it.
         self._log_start = os.path.getsize(log) if os.path.exists(log) else 0
         super().__init__([binary] + arguments, log)
 
@@ -184,7 +202,9 @@ class Node(_Program):
         return self.endpoint
 
     def run(self, *arguments, **kwargs):
-        return muster(*arguments, "--endpoint", self.endpoint, **kwargs)
+        flags = ["--tls-dir", self.tls] if self.tls else []
+        return muster(*arguments, "--endpoint", self.endpoint, *flags,
+                      **kwargs)
 
     def json(self, *arguments):
         """Standard output of a command that must succeed, as JSON."""
@@ -195,7 +215,7 @@ class Node(_Program):
         return json.loads(result.out)
 
     def channel(self):
-        return grpc.insecure_channel(self.endpoint, options=CHANNEL_OPTIONS)
+        return channel_to(self.endpoint, self.tls)
 
 
     def node_pid(self):
@@ -220,7 +240,7 @@ class Cluster:
         self._directory = scratch("cluster")
         self.nodes = {}
         self._all = []
-        self.etcd = Etcd()
+        self.etcd = self.make_etcd()
         try:
             for name in names:
                 self.start(name, wait=False)
@@ -241,12 +261,21 @@ class Cluster:
             self.show_logs()
         self.close()
 
+    def make_etcd(self):
+        return Etcd()
+
+    def flags_of(self, _name):
+        """Further flags of a node; whose certificate asks it."""
+        return [], None
+
     def start(self, name, binary=MUSTER, wait=True, listen="127.0.0.1:0",
               flags=()):
+        more, tls = self.flags_of(name)
         node = Node(name, ["node", "start", "--name", name, "--cluster", "test",
                            "--listen", listen, "--store", self.etcd.store,
-                           *flags],
+                           *more, *flags],
                     "%s/%s.log" % (self._directory, name), binary)
+        node.tls = tls
         self._all.append(node)
         self.nodes[name] = node
         if wait:
@@ -319,7 +348,8 @@ def stubs():
             ["protoc", "-I" + ROOT, "-I" + ROOT + "/proto",
              "--plugin=protoc-gen-grpc_python=" + plugin,
              "--python_out=" + _stubs, "--grpc_python_out=" + _stubs,
-             "muster/core/v1/core.proto", "muster/process/v1/process.proto",
+             "muster/core/v1/access.proto", "muster/core/v1/core.proto",
+             "muster/process/v1/process.proto",
              "muster/cluster/v1/cluster.proto", "muster/store/v1/store.proto",
              "muster/admin/v1/admin.proto",
              "tests/integration/cluster/crash.proto"],

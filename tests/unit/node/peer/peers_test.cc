@@ -461,6 +461,22 @@ TEST_F(PeersTest, WhatBreaksTheProtocolBreaksTheStream) {
   }
 }
 
+// A node is who its certificate says it is (guarantees 9.18).
+TEST_F(PeersTest, AHelloOfAnotherThanTheCertificatesIsRefused) {
+  directory_.nodes_["z"] = PeerAddress{"z", {1, 30}};
+  net_.proofs_["raw"] = "y";
+  const auto liar = Dial({1, 30});
+  ASSERT_TRUE(liar->closed.has_value());
+  EXPECT_EQ(liar->closed->code(), absl::StatusCode::kPermissionDenied)
+      << *liar->closed;
+  EXPECT_TRUE(liar->heard.empty());
+  net_.proofs_["raw"] = "z";
+  const auto honest = Dial({1, 30});
+  EXPECT_FALSE(honest->closed.has_value());
+  ASSERT_FALSE(honest->heard.empty());
+  EXPECT_TRUE(honest->heard[0].has_hello());
+}
+
 TEST_F(PeersTest, ABatchBeforeTheHelloBreaksTheStream) {
   auto peer = std::make_shared<RawPeer>();
   peer->stream = raw_.Dial("a", peer);

@@ -40,6 +40,7 @@ class TestStream final : public Stream,
       : net_(net), lane_(lane), from_(std::move(from)), to_(std::move(to)) {}
 
   void Write(std::string message) override;
+  std::string ProvenNode() const override;
   void Close(absl::Status status) override {
     End(status);
     if (auto other = other_.lock()) other->End(std::move(status));
@@ -141,6 +142,8 @@ class TestNet {
 
   std::map<std::string, TestTransport*> transports_;
   std::set<std::string> unreachable_;
+  // What the certificate of a transport says; absent: it has none.
+  std::map<std::string, std::string> proofs_;
   std::set<std::pair<std::string, std::string>> blocked_;
   bool muted_ = false;    // Messages vanish.
   bool stalled_ = false;  // Writes do not end.
@@ -168,6 +171,11 @@ inline TestTransport::~TestTransport() {
     auto stream = weak.lock();
     if (stream != nullptr && stream->from_ == name_) stream->handler_ = nullptr;
   }
+}
+
+inline std::string TestStream::ProvenNode() const {
+  const auto found = net_->proofs_.find(to_);
+  return found == net_->proofs_.end() ? "" : found->second;
 }
 
 inline std::shared_ptr<Stream> TestTransport::Dial(

@@ -78,8 +78,23 @@ TEST(GrpcStatusTest, BareUnavailableIsABrokenConnection) {
   EXPECT_EQ(OutcomeOf(status), Outcome::kUnknown);
 }
 
-TEST(GrpcStatusTest, BareErrorsHaveOutcomeUnknown) {
+// A node that refuses a caller does so before anything runs, from where gRPC
+// carries no details.
+TEST(GrpcStatusTest, BareRefusalsAreNotExecuted) {
+  for (const grpc::StatusCode code : {grpc::StatusCode::UNAUTHENTICATED,
+                                      grpc::StatusCode::PERMISSION_DENIED}) {
+    const absl::Status status = FromGrpcStatus(grpc::Status(code, "no"));
+    EXPECT_EQ(ReasonOf(status), "DENIED");
+    EXPECT_EQ(OutcomeOf(status), Outcome::kNotExecuted);
+  }
+}
+
+TEST(GrpcStatusTest, OtherBareErrorsHaveOutcomeUnknown) {
   for (int code = 1; code <= 16; ++code) {
+    if (code == static_cast<int>(grpc::StatusCode::UNAUTHENTICATED) ||
+        code == static_cast<int>(grpc::StatusCode::PERMISSION_DENIED)) {
+      continue;
+    }
     const absl::Status status = FromGrpcStatus(
         grpc::Status(static_cast<grpc::StatusCode>(code), "bare"));
     EXPECT_EQ(OutcomeOf(status), Outcome::kUnknown) << status;
