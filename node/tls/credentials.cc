@@ -20,7 +20,6 @@
 namespace muster {
 namespace {
 
-using grpc::experimental::CertificateVerifier;
 using grpc::experimental::ExternalCertificateVerifier;
 using grpc::experimental::FileWatcherCertificateProvider;
 using grpc::experimental::HostNameCertificateVerifier;
@@ -30,6 +29,40 @@ using grpc::experimental::TlsServerCredentialsOptions;
 
 // gRPC's smallest.
 constexpr unsigned int kReloadSeconds = 1;
+
+// Where failed handshakes are told (LogFailedHandshakes).
+struct HandshakeLog {
+  Mutex mu;
+  Logger* logger ABSL_GUARDED_BY(mu) = nullptr;
+  const Clock* clock ABSL_GUARDED_BY(mu) = nullptr;
+  LogBudget budget ABSL_GUARDED_BY(mu);
+};
+
+HandshakeLog& TheHandshakeLog() {
+  // gRPC's threads may log until the very end.
+  static auto* const log = new HandshakeLog;
+  return *log;
+}
+
+void LogHandshake(absl::string_view message) {
+  HandshakeLog& log = TheHandshakeLog();
+  MutexLock lock(&log.mu);
+  if (log.logger == nullptr) return;
+  const int64_t dropped = log.budget.Take(log.clock->Boot());
+  if (dropped < 0) return;
+  log.logger->Warning(absl::StrCat(
+      "TLS: ", message,
+      dropped == 0 ? "" : absl::StrCat(" (and ", dropped, " more)")));
+}
+
+void OnGrpcLog(gpr_log_func_args* args) {
+  const absl::string_view message(args->message);
+  if (absl::StrContains(message, "andshake") ||
+      absl::StrContains(message, "verif") ||
+      absl::StrContains(message, "ertificate")) {
+    LogHandshake(LogSafe(message, 256));
+  }
+}
 
 // Compares a server's SPIFFE id. gRPC has verified the chain before.
 class PinVerifier final : public ExternalCertificateVerifier {
@@ -52,6 +85,7 @@ class PinVerifier final : public ExternalCertificateVerifier {
       status =
           theirs.ok() ? CheckServer(mine_, *theirs, node_) : theirs.status();
     }
+    if (!status.ok()) LogHandshake(status.message());
     *sync_status = status.ok() ? grpc::Status::OK
                                : grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
                                               std::string(status.message()));
@@ -76,39 +110,6 @@ void Fill(
   if (!directory.crl_dir().empty()) {
     options->set_crl_directory(directory.crl_dir());
   }
-}
-
-// --- gRPC's log
-// ----------------------------------------------------------------
-
-struct HandshakeLog {
-  Mutex mu;
-  Logger* logger ABSL_GUARDED_BY(mu) = nullptr;
-  const Clock* clock ABSL_GUARDED_BY(mu) = nullptr;
-  LogBudget budget ABSL_GUARDED_BY(mu);
-};
-
-HandshakeLog& TheHandshakeLog() {
-  // gRPC's threads may log until the very end.
-  static auto* const log = new HandshakeLog;
-  return *log;
-}
-
-void OnGrpcLog(gpr_log_func_args* args) {
-  const absl::string_view message(args->message);
-  if (!absl::StrContains(message, "andshake") &&
-      !absl::StrContains(message, "verif") &&
-      !absl::StrContains(message, "ertificate")) {
-    return;
-  }
-  HandshakeLog& log = TheHandshakeLog();
-  MutexLock lock(&log.mu);
-  if (log.logger == nullptr) return;
-  const int64_t dropped = log.budget.Take(log.clock->Boot());
-  if (dropped < 0) return;
-  log.logger->Warning(absl::StrCat(
-      "TLS: ", LogSafe(message, 256),
-      dropped == 0 ? "" : absl::StrCat(" (and ", dropped, " more)")));
 }
 
 }  // namespace

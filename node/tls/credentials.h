@@ -48,10 +48,10 @@ class TlsCredentials {
       provider_;
 };
 
-// What gRPC says about handshakes that fail, which it tells nobody but its own
-// log, goes to `logger` as warnings from now on; for one logger of an OS
-// process, null to stop. At most a few lines a second. The rest of gRPC's log
-// is dropped unless GRPC_VERBOSITY is set in the environment.
+// Why handshakes fail, which gRPC tells nobody but its own log, and whom
+// ForNode refuses, goes to `logger` as warnings from now on; for one logger of
+// an OS process, null to stop. At most a few lines a second. The rest of gRPC's
+// log is dropped unless GRPC_VERBOSITY is set in the environment.
 void LogFailedHandshakes(Logger* logger, const Clock* clock);
 
 }  // namespace muster

@@ -1,6 +1,7 @@
 """A cluster of OS processes over mutual TLS, to etcd too (guarantees section 9,
 faults F33 and F34)."""
 
+import json
 import os
 import signal
 import threading
@@ -79,7 +80,8 @@ class TlsTest(unittest.TestCase):
             self.await_running(cluster)
             # A stock client reaches every server by every node.
             client = cluster.authority.issue("client", "shop")
-            expected = 0
+            with cluster["a"].channel() as channel:
+                expected = self.increment(channel, "counter_a")
             for node in cluster.living():
                 with harness.channel_to(node.endpoint, client) as channel:
                     expected += 2
@@ -101,6 +103,49 @@ class TlsTest(unittest.TestCase):
             await_true("counter_a runs again", answers)
             for node in cluster.living():
                 self.assertEqual(node.end(signal.SIGTERM), 0)
+
+    def test_command_line(self):
+        """`muster tls` with good and with bad input."""
+        authority = Authority()
+        ca = authority.dir + "/ca"
+
+        def tls(code, *arguments):
+            result = harness.muster("tls", *arguments)
+            self.assertEqual(result.code, code, (arguments, result))
+            self.assertNotIn("PRIVATE", result.out + result.err)
+            return result
+        self.assertEqual(os.stat(ca + "/ca-key.pem").st_mode & 0o777, 0o600)
+        # Never a second authority in the place of the first.
+        tls(4, "init", "--dir", ca, "--trust-domain", "example.org",
+            "--cluster", "test")
+        out = authority.dir + "/out"
+        issue = ("issue", "--ca", ca, "--out", out)
+        for flags in (("--role", "root", "--name", "a"),
+                      ("--role", "node", "--name", "A"),
+                      ("--role", "client", "--name", "../a"),
+                      ("--role", "node", "--name", "a", "--days", "0x"),
+                      ("--role", "node", "--name", "a", "--days", "-1"),
+                      ("--role", "node", "--name", "a", "--days", "99999999"),
+                      ("--role", "node", "--name", "a", "--san", "a b"),
+                      ("--role", "node", "--name", "a", "--san",
+                       "x,URI:spiffe://example.org/test/admin/r"),
+                      ("--role", "etcd", "--name", "a"),
+                      ("--role", "node", "--name", "a", "--cluster", "X"),
+                      ("--role", "node")):
+            tls(2, *issue, *flags)
+        self.assertFalse(os.path.exists(out))
+        tls(4, "issue", "--ca", authority.dir, "--out", out, "--role", "node",
+            "--name", "a")
+        tls(0, *issue, "--role", "node", "--name", "a")
+        self.assertEqual(os.stat(out + "/key.pem").st_mode & 0o777, 0o600)
+        seen = json.loads(tls(0, "check", out, "-o", "json").out)
+        self.assertEqual(seen["identity"], "spiffe://example.org/test/node/a")
+        self.assertEqual(seen["days_left"], 89)
+        self.assertFalse(seen["runs_out"])
+        tls(8, "check", authority.dir)
+        with open(out + "/ca.pem", "w") as f:
+            f.write("garbage")
+        self.assertIn("ca.pem", tls(8, "check", out).err)
 
     def refusals(self, cluster, client):
         """Exit code 7 and a reason, and nothing has happened."""
