@@ -187,9 +187,10 @@ void GlobalRegistry::Resolve(
 
 Epoch GlobalRegistry::Seen(absl::string_view name) const {
   MutexLock lock(&mu_);
-  const auto at = floor_.find(name);
-  if (at == floor_.end() || at->second <= 0) return Epoch();
-  return Epoch{membership_->generation(), static_cast<uint64_t>(at->second)};
+  const auto at = names_.find(name);
+  if (at == names_.end()) return Epoch();
+  return Epoch{membership_->generation(),
+               static_cast<uint64_t>(at->second.mod_revision)};
 }
 
 // -- Confirming --------------------------------------------------------------
