@@ -39,16 +39,6 @@ std::vector<std::shared_ptr<const KnownName>> NameTable::List(
   return list;
 }
 
-int64_t NameTable::Seen(absl::string_view name) const {
-  const Part& part = parts_[PartOf(name)];
-  MutexLock lock(&part.mu);
-  if (const auto at = part.names.find(name); at != part.names.end()) {
-    return at->second->view.mod_revision;
-  }
-  const auto at = part.floors.find(name);
-  return at == part.floors.end() ? 0 : at->second;
-}
-
 bool NameTable::Put(std::shared_ptr<const KnownName> known) {
   const std::string& name = known->entry.name;
   const int64_t revision = known->view.mod_revision;

@@ -57,9 +57,6 @@ class NameTable {
   std::vector<std::shared_ptr<const KnownName>> List(
       absl::string_view prefix) const;
 
-  // The greatest revision known of it, also of its absence; 0: none.
-  int64_t Seen(absl::string_view name) const;
-
   // False: something newer is known, or this already.
   bool Put(std::shared_ptr<const KnownName> known);
   // The name was absent at `revision`. False: something newer is known, or

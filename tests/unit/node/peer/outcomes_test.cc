@@ -239,9 +239,11 @@ TEST_F(OutcomesTest, AReplyOfAnEpochThatMayBeOverIsUnknown) {  // R8
   b_->fence.Extend(nodes_.world.clock().Boot() + absl::Milliseconds(1300));
   nodes_.names.Erase("x");
   nodes_.world.RunFor(absl::Seconds(2));
+  EXPECT_EQ(runs_, 1);
+  EXPECT_EQ(a_->peers->stats().replies_confirmed, 1u);
+  EXPECT_EQ(b_->runtime.List()[0].state, "idle");
   ASSERT_TRUE(result->has_value());
   Expect(**result, absl::StatusCode::kAborted, "FENCED", Outcome::kUnknown);
-  EXPECT_EQ(runs_, 1);
 }
 
 TEST_F(OutcomesTest, AServerThatFreezesInTheMiddleLeavesItUnknown) {  // R10
