@@ -54,6 +54,12 @@ class NodeClient {
   FilesOfSymbol(const std::string& symbol, absl::Duration timeout) = 0;
   virtual absl::StatusOr<std::vector<google::protobuf::FileDescriptorProto>>
   FilesOfName(const std::string& file, absl::Duration timeout) = 0;
+
+  // AdminService: children of a tree.
+  virtual absl::StatusOr<admin::v1::StartChildResponse> StartChild(
+      const admin::v1::StartChildRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
+      const admin::v1::ChangeChildRequest& request, absl::Duration timeout) = 0;
 };
 
 }  // namespace muster

@@ -42,6 +42,14 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* Apply(grpc::CallbackServerContext* context,
                                   const admin::v1::ApplyRequest* request,
                                   admin::v1::ApplyResponse* response) override;
+  grpc::ServerUnaryReactor* StartChild(
+      grpc::CallbackServerContext* context,
+      const admin::v1::StartChildRequest* request,
+      admin::v1::StartChildResponse* response) override;
+  grpc::ServerUnaryReactor* ChangeChild(
+      grpc::CallbackServerContext* context,
+      const admin::v1::ChangeChildRequest* request,
+      admin::v1::ChangeChildResponse* response) override;
 
  private:
   template <typename Request, typename Response>

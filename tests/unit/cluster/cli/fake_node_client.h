@@ -40,6 +40,11 @@ struct FakeNode {
   std::vector<google::protobuf::FileDescriptorProto> files;
   std::vector<std::string> services;
 
+  absl::StatusOr<admin::v1::StartChildResponse> start_child;
+  absl::StatusOr<admin::v1::ChangeChildResponse> change_child;
+
+  admin::v1::StartChildRequest start_child_request;
+  std::vector<admin::v1::ChangeChildRequest> change_child_requests;
   admin::v1::ApplyRequest apply_request;
   admin::v1::ListProcessesRequest processes_request;
   process::v1::CallRequest call_request;
@@ -109,6 +114,16 @@ class FakeNodeClient final : public NodeClient {
   absl::StatusOr<std::vector<google::protobuf::FileDescriptorProto>>
   FilesOfName(const std::string&, absl::Duration) override {
     return node_->files;
+  }
+  absl::StatusOr<admin::v1::StartChildResponse> StartChild(
+      const admin::v1::StartChildRequest& request, absl::Duration) override {
+    node_->start_child_request = request;
+    return node_->start_child;
+  }
+  absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
+      const admin::v1::ChangeChildRequest& request, absl::Duration) override {
+    node_->change_child_requests.push_back(request);
+    return node_->change_child;
   }
 
  private:
