@@ -19,6 +19,13 @@ using Op = Compare::Op;
 // How often an end is reported again until the supervisor has decided.
 constexpr absl::Duration kReportAgain = absl::Seconds(1);
 
+// What an answer says of a start whose Init never ran, and of one of which that
+// is not known: the outcome of an answer is always that it was given.
+absl::Status WithInit(const absl::Status& status, absl::string_view init) {
+  return Error(status.code(), ReasonOf(status), status.message())
+      .With(kInitDetail, init);
+}
+
 }  // namespace
 
 absl::Status Agent::CheckOrder(const cluster::v1::Order& order) {
@@ -48,10 +55,10 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
   const Key key{request.order().supervisor(), request.spec().id()};
   Entry& entry = children_[key];
   if (!entry.stoppers.empty()) {
-    return Error(absl::StatusCode::kUnavailable, "STOPPING",
-                 absl::StrCat("child '", key.second, "' is being stopped"))
-        .NotExecuted()
-        .status();
+    return WithInit(
+        Error(absl::StatusCode::kUnavailable, "STOPPING",
+              absl::StrCat("child '", key.second, "' is being stopped")),
+        kInitNotRun);
   }
   if (entry.starting) {
     entry.starters.push_back(self.from());
@@ -68,11 +75,11 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
   const auto type = env_.types->find(request.spec().type());
   if (type == env_.types->end()) {
     children_.erase(key);
-    return Error(absl::StatusCode::kNotFound, "UNKNOWN_TYPE",
-                 absl::StrCat("node '", self.node(), "' has no server type '",
-                              request.spec().type(), "'"))
-        .NotExecuted()
-        .status();
+    return WithInit(
+        Error(absl::StatusCode::kNotFound, "UNKNOWN_TYPE",
+              absl::StrCat("node '", self.node(), "' has no server type '",
+                           request.spec().type(), "'")),
+        kInitNotRun);
   }
   entry.spec = request.spec();
   entry.starting = true;
@@ -146,7 +153,10 @@ void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
         from.Reply(cluster::v1::StopChildResponse());
       }
     }
-    for (const From& from : starters) from.ReplyError(status);
+    const absl::Status refusal = WithInit(
+        status,
+        OutcomeOf(status) == Outcome::kUnknown ? kInitUnknown : kInitNotRun);
+    for (const From& from : starters) from.ReplyError(refusal);
     return;
   }
   entry.instance = done.result->instance;

@@ -39,6 +39,11 @@ inline std::string SupervisorName(absl::string_view supervisor) {
   return absl::StrCat("muster/supervisor/", supervisor);
 }
 
+// Detail of the errors of Agent.StartChild: absent if Init ran, and failed.
+inline constexpr absl::string_view kInitDetail = "init";
+inline constexpr absl::string_view kInitNotRun = "not_run";
+inline constexpr absl::string_view kInitUnknown = "unknown";
+
 // Something about the members or names has changed: look again.
 struct LookAgain {};
 

@@ -250,7 +250,8 @@ void ClusterSupervisor::Started(StartDone& done, Context& self) {
   child->epoch = Epoch::FromProto(done.result->epoch());
   child->instance = done.result->instance();
   child->started_at = self.Now();
-  child->detail.clear();
+  // Why it did not move stays to be seen.
+  if (child->move_failures == 0) child->detail.clear();
   child->unanswered_node.clear();
   child->refusals = 0;
   child->wish = Child::Wish::kNone;
@@ -282,7 +283,8 @@ void ClusterSupervisor::StartFailed(Child& child, const absl::Status& status,
   const std::string id = child.record.spec().id();
   const std::string reason = ReasonOf(status);
   const Outcome outcome = OutcomeOf(status);
-  if (outcome == Outcome::kUnknown) {
+  const std::string init = DetailOf(status, kInitDetail);
+  if (outcome == Outcome::kUnknown || init == kInitUnknown) {
     child.unanswered_node = child.node;
     child.unanswered_epoch = child.node_epoch;
   }
@@ -304,7 +306,8 @@ void ClusterSupervisor::StartFailed(Child& child, const absl::Status& status,
   self.LogWarning(absl::StrCat("child '", id, "' ", text));
   // A start that failed by itself counts as a restart (otp S21); one that
   // could not be tried does not.
-  const bool failed = outcome == Outcome::kExecuted && reason != "FENCED";
+  const bool failed =
+      outcome == Outcome::kExecuted && init.empty() && reason != "FENCED";
   if (child.wish == Child::Wish::kAdd &&
       (failed || reason == "ALREADY_STARTED")) {
     // Its spec is not kept (otp 7.8).

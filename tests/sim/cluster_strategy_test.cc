@@ -84,7 +84,7 @@ class Tree {
     std::vector<std::string> running;
     for (const ChildView& view : views_) {
       if (view.phase == ChildPhase::kRunning) {
-        running.push_back(absl::StrCat("r/", view.id));
+        running.push_back(std::string(view.id));
       }
     }
     return running;
@@ -188,9 +188,8 @@ std::string Compare(uint64_t seed, ModelBug bug) {
   for (int step = 0; step < 12 && real.alive(); ++step) {
     const size_t child = dice.Below(tree.children.size());
     const std::string& id = tree.children[child].id;
-    const std::string path = absl::StrCat("r/", id);
     const std::vector<std::string> running = real.Running();
-    const bool runs = std::find(running.begin(), running.end(), path) !=
+    const bool runs = std::find(running.begin(), running.end(), id) !=
                       running.end();
     const bool temporary =
         tree.children[child].restart == ModelTree::Restart::kTemporary;
