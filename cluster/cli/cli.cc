@@ -250,13 +250,11 @@ class Cli {
     tree->add_option("SUPERVISOR", supervisor_.supervisor, "only this one");
     CLI::App* const get = Add(
         noun, "get", "What a supervisor goes by, and its children.",
-        "muster supervisor get application", [this] {
-          return SupervisorGet(env_, flags_, supervisor_.supervisor);
-        });
+        "muster supervisor get application",
+        [this] { return SupervisorGet(env_, flags_, supervisor_.supervisor); });
     get->add_option("SUPERVISOR", supervisor_.supervisor, "its id")->required();
     CLI::App* const start = Add(
-        noun, "start-child",
-        "Add a child to a tree, and wait until it runs.",
+        noun, "start-child", "Add a child to a tree, and wait until it runs.",
         "muster supervisor start-child application c --type counter "
         "--options '{\"initial_value\": 5}'",
         [this] { return SupervisorStartChild(env_, flags_, supervisor_); });
@@ -274,30 +272,27 @@ class Cli {
     start->add_option("-f,--file", supervisor_.file,
                       "the child in YAML, as in a manifest; - reads stdin");
     AddChildVerb(noun, "terminate-child",
-                 "Stop a child; it stays part of the tree.", true,
-                 [this] {
+                 "Stop a child; it stays part of the tree.", true, [this] {
                    return SupervisorTerminateChild(env_, flags_, supervisor_);
                  });
-    AddChildVerb(noun, "restart-child",
-                 "Start a child that was terminated or has ended.", false,
-                 [this] {
-                   return SupervisorRestartChild(env_, flags_, supervisor_);
-                 });
-    AddChildVerb(noun, "delete-child",
-                 "Forget a child that was terminated or has ended.", true,
-                 [this] {
-                   return SupervisorDeleteChild(env_, flags_, supervisor_);
-                 });
+    AddChildVerb(
+        noun, "restart-child",
+        "Start a child that was terminated or has ended.", false,
+        [this] { return SupervisorRestartChild(env_, flags_, supervisor_); });
+    AddChildVerb(
+        noun, "delete-child",
+        "Forget a child that was terminated or has ended.", true,
+        [this] { return SupervisorDeleteChild(env_, flags_, supervisor_); });
   }
 
   void AddChildVerb(CLI::App* noun, const std::string& verb,
                     const std::string& what, bool destroys,
                     std::function<CommandResult()> run) {
-    CLI::App* const command = Add(
-        noun, verb, what,
-        absl::StrCat("muster supervisor ", verb, " application counter_a",
-                     destroys ? " --yes" : ""),
-        std::move(run));
+    CLI::App* const command =
+        Add(noun, verb, what,
+            absl::StrCat("muster supervisor ", verb, " application counter_a",
+                         destroys ? " --yes" : ""),
+            std::move(run));
     command->add_option("SUPERVISOR", supervisor_.supervisor, "its id")
         ->required();
     command->add_option("CHILD", supervisor_.child, "the child's id")

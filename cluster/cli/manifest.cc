@@ -340,9 +340,9 @@ class Reader {
     if (name == "placement") {
       return ReadPlacement(value, field, child->mutable_placement());
     }
-    return Unknown(key, absl::StrCat(path, ".", LogName(name)), name,
-                   {"id", "name", "type", "options", "restart", "shutdown",
-                    "placement"});
+    return Unknown(
+        key, absl::StrCat(path, ".", LogName(name)), name,
+        {"id", "name", "type", "options", "restart", "shutdown", "placement"});
   }
 
   // A key for the field part of a message: as it is if it is a word.
@@ -568,8 +568,7 @@ class Reader {
       std::string label;
       absl::Status status = ReadId(*key, field, &label);
       if (!status.ok()) return status;
-      status =
-          ReadText(*value, field, &(*placement->mutable_require())[label]);
+      status = ReadText(*value, field, &(*placement->mutable_require())[label]);
       if (!status.ok()) return status;
     }
     return absl::OkStatus();

@@ -157,9 +157,9 @@ absl::StatusOr<cluster::v1::ManifestChild> ChildOf(
         !store::v1::Restart_Parse(absl::AsciiStrToUpper(flags.restart),
                                   &restart) ||
         restart == store::v1::RESTART_UNSPECIFIED) {
-      return Usage(absl::StrCat(
-          "--restart ", LogSafe(flags.restart),
-          " is not one of permanent, transient, temporary"));
+      return Usage(
+          absl::StrCat("--restart ", LogSafe(flags.restart),
+                       " is not one of permanent, transient, temporary"));
     }
     child.set_restart(restart);
   }
@@ -194,8 +194,7 @@ CommandResult Change(const CliEnv& env, const GlobalFlags& flags,
   request.set_supervisor(child.supervisor);
   request.set_child(child.child);
   request.set_change(change);
-  const auto response =
-      session.client->ChangeChild(request, session.Left(env));
+  const auto response = session.client->ChangeChild(request, session.Left(env));
   if (!response.ok()) return response.status();
   if (flags.json) {
     *env.out << ToJson(*response);

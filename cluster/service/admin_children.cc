@@ -47,8 +47,7 @@ struct Admin::Adding {
 
 void Admin::StartChild(const admin::v1::StartChildRequest& request,
                        Done<admin::v1::StartChildResponse> done) {
-  if (absl::Status known = CheckSupervisor(request.supervisor());
-      !known.ok()) {
+  if (absl::Status known = CheckSupervisor(request.supervisor()); !known.ok()) {
     done(std::move(known));
     return;
   }
@@ -124,8 +123,7 @@ void Admin::ChangeChild(const admin::v1::ChangeChildRequest& request,
     changing->supervisor = view->record.supervisor();
     changing->request.set_child(view->record.child());
   }
-  if (absl::Status known = CheckSupervisor(changing->supervisor);
-      !known.ok()) {
+  if (absl::Status known = CheckSupervisor(changing->supervisor); !known.ok()) {
     done(std::move(known));
     return;
   }

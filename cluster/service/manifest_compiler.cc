@@ -115,8 +115,8 @@ absl::Status CheckPlacement(const std::string& path,
       return Bad(path + ".policy", "is unknown");
   }
   if (placement.require_size() > kLabelsMax) {
-    return Bad(path + ".require", absl::StrCat("at most ", kLabelsMax,
-                                               " labels"));
+    return Bad(path + ".require",
+               absl::StrCat("at most ", kLabelsMax, " labels"));
   }
   // In an order of their own, so that the same manifest has the same error.
   const std::map<std::string, std::string> require(placement.require().begin(),
@@ -165,10 +165,9 @@ absl::StatusOr<store::v1::ChildSpec> CompileChild(
     for (const auto& [name, unused] : types) {
       absl::StrAppend(&known, known.empty() ? "" : ", ", name);
     }
-    return Bad(
-        absl::StrCat(path, ".type"),
-        absl::StrCat("no node has a server type ", LogSafe(child.type()),
-                     "; there are: ", known.empty() ? "none" : known));
+    return Bad(absl::StrCat(path, ".type"),
+               absl::StrCat("no node has a server type ", LogSafe(child.type()),
+                            "; there are: ", known.empty() ? "none" : known));
   }
   spec.set_type(child.type());
   absl::StatusOr<core::v1::Payload> options = CompileOptions(
@@ -195,8 +194,8 @@ absl::StatusOr<store::v1::ChildSpec> CompileChild(
         TimeUtil::SecondsToDuration(kShutdownDefaultSeconds);
   }
   if (child.has_placement()) {
-    if (absl::Status placed = CheckPlacement(absl::StrCat(path, ".placement"),
-                                             child.placement());
+    if (absl::Status placed =
+            CheckPlacement(absl::StrCat(path, ".placement"), child.placement());
         !placed.ok()) {
       return placed;
     }

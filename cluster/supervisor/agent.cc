@@ -153,9 +153,9 @@ void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
         from.Reply(cluster::v1::StopChildResponse());
       }
     }
-    const absl::Status refusal = WithInit(
-        status,
-        OutcomeOf(status) == Outcome::kUnknown ? kInitUnknown : kInitNotRun);
+    const absl::Status refusal =
+        WithInit(status, OutcomeOf(status) == Outcome::kUnknown ? kInitUnknown
+                                                                : kInitNotRun);
     for (const From& from : starters) from.ReplyError(refusal);
     return;
   }

@@ -1,5 +1,6 @@
 // ClusterSupervisor: makes the tree what a manifest says.
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -70,9 +71,10 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
         !other.wanted() || !names.contains(other.spec().name())) {
       continue;
     }
-    co_return NameTaken(other.spec().name(),
-                    absl::StrCat("child '", other.spec().id(),
-                                 "' of supervisor '", other.supervisor(), "'"));
+    co_return NameTaken(
+        other.spec().name(),
+        absl::StrCat("child '", other.spec().id(), "' of supervisor '",
+                     other.supervisor(), "'"));
   }
   for (const auto& [name, child] : names) {
     const auto view = env_.registry->Record(name);
@@ -94,8 +96,8 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
     child->record.set_supervisor(id_);
     child->record.set_wanted(true);
     SetSpec(*child, spec);
-    const bool same = old != nullptr && old->record.wanted() &&
-                      old->spec == child->spec;
+    const bool same =
+        old != nullptr && old->record.wanted() && old->spec == child->spec;
     // What was added by itself becomes the manifest's.
     const bool rewritten = !same || old->record.dynamic();
     if (same) child->record.set_instance(old->record.instance());
@@ -147,11 +149,11 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
     ops.push_back(
         StoreOp::Put(keys.Supervisor(id_), with_ages.SerializeAsString()));
     if (record_.schema() == 0 || record_.order().empty()) {
-      ops.push_back(MakeEvent("supervisor.started", nullptr,
-                              absl::StrCat("was given ", next.size(),
-                                           next.size() == 1 ? " child"
-                                                            : " children"),
-                              self));
+      ops.push_back(
+          MakeEvent("supervisor.started", nullptr,
+                    absl::StrCat("was given ", next.size(),
+                                 next.size() == 1 ? " child" : " children"),
+                    self));
     }
     absl::StatusOr<TxnResult> result = co_await Write(std::move(ops), self);
     if (!result.ok()) co_return result.status();
@@ -170,6 +172,7 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
   window_.SetLimits(request.intensity(), period);
   // Applied again, it begins anew.
   if (had_failed) window_ = RestartWindow(request.intensity(), period);
+  std::set<const Child*> merged_already;
   for (auto& child : next) {
     Child* const old = Find(child->record.spec().id());
     if (old == nullptr) continue;
@@ -186,20 +189,19 @@ Reply<cluster::v1::ApplyResponse> ClusterSupervisor::Apply(
       merged.phase = ChildPhase::kIdle;
     }
     *child = std::move(merged);
+    merged_already.insert(old);
   }
-  for (auto& child : children_) {
-    if (child == nullptr) continue;
-    const std::string& id = child->record.spec().id();
-    if (ids.contains(id)) continue;
-    // Those that go come last, too: the order is of those that stay.
-    if (child->record.dynamic() && child->record.wanted()) {
+  // Then those that were added by themselves; those that go come last, since
+  // the order is of those that stay.
+  for (const bool stays : {true, false}) {
+    for (auto& child : children_) {
+      if (child == nullptr || merged_already.contains(child.get()) ||
+          (child->record.dynamic() && child->record.wanted()) != stays) {
+        continue;
+      }
+      child->record.set_wanted(stays);
       next.push_back(std::move(child));
     }
-  }
-  for (auto& child : children_) {
-    if (child == nullptr || ids.contains(child->record.spec().id())) continue;
-    child->record.set_wanted(false);
-    next.push_back(std::move(child));
   }
   children_ = std::move(next);
   Reindex();

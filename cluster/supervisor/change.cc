@@ -252,8 +252,9 @@ absl::Status ClusterSupervisor::DeleteChild(Child& child, Context& self) {
   return absl::OkStatus();
 }
 
-absl::Status ClusterSupervisor::MoveChild(Child& child, const std::string& to_node,
-                                     Context& self) {
+absl::Status ClusterSupervisor::MoveChild(Child& child,
+                                          const std::string& to_node,
+                                          Context& self) {
   const std::string id = child.record.spec().id();
   if (HasFailed()) return GaveUp(id_, record_.failed());
   if (child.phase == ChildPhase::kMoving &&
@@ -306,9 +307,9 @@ absl::Status ClusterSupervisor::MoveChild(Child& child, const std::string& to_no
     return Precondition("INELIGIBLE", absl::StrCat("node '", to, "' is ", why));
   }
   if (!child.moved.empty()) {
-    return Precondition("MOVING", absl::StrCat("child '", id,
-                                               "' is to move to node '",
-                                               child.move_to, "' already"));
+    return Precondition("MOVING",
+                        absl::StrCat("child '", id, "' is to move to node '",
+                                     child.move_to, "' already"));
   }
   child.move_to = to;
   child.move_not_before = BootTime();

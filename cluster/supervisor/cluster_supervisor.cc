@@ -22,7 +22,8 @@ constexpr absl::Duration kReadRetry = absl::Milliseconds(200);
 
 ClusterSupervisor::ClusterSupervisor(ClusterEnv env)
     : env_(env),
-      writer_(std::make_shared<RecordWriter>(env.store, env.runtime)),
+      writer_(
+          std::make_shared<RecordWriter>(env.store, &env.runtime->scheduler())),
       toll_(env.reap) {}
 
 ClusterSupervisor::~ClusterSupervisor() { writer_->Close(); }
@@ -52,11 +53,11 @@ Next ClusterSupervisor::HandleContinue(Info, Context& self) {
   loaded_ = true;
   if (!children_.empty()) {
     std::vector<StoreOp> event;
-    event.push_back(MakeEvent("supervisor.adopted", nullptr,
-                              absl::StrCat("took over ", children_.size(),
-                                           children_.size() == 1 ? " child"
-                                                                 : " children"),
-                              self));
+    event.push_back(
+        MakeEvent("supervisor.adopted", nullptr,
+                  absl::StrCat("took over ", children_.size(),
+                               children_.size() == 1 ? " child" : " children"),
+                  self));
     Persist(std::move(event), self);
   }
   Adopt(self);
@@ -70,6 +71,7 @@ void ClusterSupervisor::TakeRecords(const RangeResult& children,
                                     const RangeResult& record, Context& self) {
   const Keys& keys = env_.membership->keys();
   for (const KeyValue& item : record.items) {
+    writer_->Know(item);
     if (item.key == keys.Supervisor(id_) &&
         !record_.ParseFromString(item.value)) {
       self.LogError(absl::StrCat("the record ", item.key,
@@ -80,6 +82,7 @@ void ClusterSupervisor::TakeRecords(const RangeResult& children,
   // Those that were added come in the order in which that happened.
   std::map<std::pair<int64_t, std::string>, std::string> dynamic;
   for (const KeyValue& item : children.items) {
+    writer_->Know(item);
     auto child = std::make_unique<Child>();
     store::v1::ChildRecord& read = child->record;
     if (!read.ParseFromString(item.value) || read.spec().id().empty()) {
@@ -109,9 +112,9 @@ void ClusterSupervisor::TakeRecords(const RangeResult& children,
   Reindex();
 
   const absl::Duration period = FromProtoDuration(record_.period());
-  window_ = RestartWindow(
-      record_.intensity(),
-      period > absl::ZeroDuration() ? period : kPeriodDefault);
+  window_ =
+      RestartWindow(record_.intensity(),
+                    period > absl::ZeroDuration() ? period : kPeriodDefault);
   std::vector<absl::Duration> ages;
   for (const auto& age : record_.restart_ages()) {
     ages.push_back(FromProtoDuration(age));
@@ -120,8 +123,6 @@ void ClusterSupervisor::TakeRecords(const RangeResult& children,
 }
 
 void ClusterSupervisor::Adopt(Context& self) {
-  std::set<Death> dead;
-  std::vector<std::pair<Child*, std::string>> unsure;
   const uint64_t generation = env_.membership->generation();
   for (auto& child : children_) {
     if (child->phase != ChildPhase::kIdle) continue;
@@ -149,9 +150,9 @@ void ClusterSupervisor::Adopt(Context& self) {
     }
     if (record.instance() != child->instance &&
         record.taken_down() != child->instance) {
-      // Started by an order that was not answered, or with another spec: its
-      // node says which.
-      unsure.emplace_back(child.get(), child->node);
+      // Started by an order that was not answered, or with another spec, or
+      // on its way to be started again: it is ordered there, in its turn, and
+      // its node says what runs already.
       continue;
     }
     child->phase = ChildPhase::kRunning;
@@ -162,13 +163,6 @@ void ClusterSupervisor::Adopt(Context& self) {
     child->started_spec = child->spec;
     self.LogInfo(absl::StrCat("adopted '", record.spec().name(), "' on node '",
                               child->node, "'"));
-  }
-  for (const auto& [child, node] : unsure) {
-    if (child->record.wanted() && !HasFailed()) {
-      StartOn(*child, node, self);
-    } else {
-      child->phase = ChildPhase::kIdle;  // Stopped where its name is.
-    }
   }
 }
 
@@ -248,6 +242,27 @@ std::string ClusterSupervisor::OwnerOf(const Child& child) const {
   return ours ? view->record.owner() : "";
 }
 
+void ClusterSupervisor::CheckOwner(Child& child, Context& self) {
+  if (child.phase != ChildPhase::kRunning) return;
+  const store::v1::ChildSpec& spec = child.record.spec();
+  const auto view = env_.registry->Record(spec.name());
+  const bool elsewhere =
+      view.has_value() && view->record.supervisor() == id_ &&
+      view->record.child() == spec.id() &&
+      view->record.instance() != child.instance &&
+      view->mod_revision > static_cast<int64_t>(child.epoch.revision) &&
+      env_.registry->IsOwned(view->record);
+  if (!elsewhere) return;
+  self.LogInfo(absl::StrCat("child '", spec.id(), "' runs on node '",
+                            view->record.owner(), "' by now"));
+  child.node = view->record.owner();
+  child.node_epoch =
+      Epoch{env_.membership->generation(), view->record.owner_revision()};
+  child.instance = view->record.instance();
+  if (child.taken_down) return;  // It goes down there.
+  child.phase = ChildPhase::kIdle;
+}
+
 std::string ClusterSupervisor::MayBeAt(const Child& child) const {
   std::string owner = OwnerOf(child);
   if (owner.empty() &&
@@ -265,11 +280,15 @@ Next ClusterSupervisor::ChildExited(
     const cluster::v1::ChildExitedRequest& request, Context& self) {
   const cluster::v1::ChildReport& report = request.report();
   Child* const child = Find(report.child());
-  if (loaded_ && child != nullptr && child->phase == ChildPhase::kRunning &&
-      child->node == request.node() && child->instance == report.instance()) {
-    Exited(*child, ExitReason::FromProto(report.ended()), self);
-    Act(self);
+  if (!loaded_ || child == nullptr || child->phase != ChildPhase::kRunning) {
+    return NoReply();
   }
+  if (child->node == request.node() && child->instance == report.instance()) {
+    Exited(*child, ExitReason::FromProto(report.ended()), self);
+  } else {
+    CheckOwner(*child, self);
+  }
+  Act(self);
   return NoReply();
 }
 
@@ -287,6 +306,7 @@ Next ClusterSupervisor::HandleInfo(Info info, Context& self) {
   } else if (auto* known = info.MutableValue<DeathKnown>()) {
     TakeDeath(*known, self);
   } else if (info.As<Tick>() != nullptr) {
+    for (auto& child : children_) CheckOwner(*child, self);
     self.SendAfter(kTick, Info(Tick{}));
   } else if (info.As<LookAgain>() == nullptr) {
     return ClusterSupervisorServer::HandleInfo(std::move(info), self);

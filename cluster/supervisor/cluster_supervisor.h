@@ -155,6 +155,9 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   // The node that owns the child's name under this supervisor and lives; empty
   // if there is none.
   std::string OwnerOf(const Child& child) const;
+  // An order of an earlier supervisor may have moved it after this one read its
+  // record: then it is ordered where it is, whose node says what runs.
+  void CheckOwner(Child& child, Context& self);
   // Where a child that is not wanted may yet be: OwnerOf, else the node of an
   // unanswered order while it lives.
   std::string MayBeAt(const Child& child) const;

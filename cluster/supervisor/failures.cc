@@ -52,10 +52,10 @@ void ClusterSupervisor::Exited(Child& child, const ExitReason& reason,
   child.pid = Pid();
   child.move_to.clear();
   for (const From& from : std::exchange(child.moved, {})) {
-    from.ReplyError(Error(absl::StatusCode::kAborted, "CALLEE_EXITED",
-                          absl::StrCat("child '", id, "' ended: ",
-                                       reason.ToString()))
-                        .Executed());
+    from.ReplyError(
+        Error(absl::StatusCode::kAborted, "CALLEE_EXITED",
+              absl::StrCat("child '", id, "' ended: ", reason.ToString()))
+            .Executed());
   }
   if (child.taken_down) {  // As it was to (otp S16).
     WentDown(child, self);
@@ -67,9 +67,8 @@ void ClusterSupervisor::Exited(Child& child, const ExitReason& reason,
     return;  // Act frees its name.
   }
   child.detail = reason.ToString();
-  const bool restart =
-      EffectOfExit(ToRestart(child.record.spec().restart()), reason) ==
-      ExitEffect::kRestart;
+  const bool restart = EffectOfExit(ToRestart(child.record.spec().restart()),
+                                    reason) == ExitEffect::kRestart;
   const std::string text =
       absl::StrCat("ended on node '", child.node, "': ", reason.ToString(),
                    restart ? "" : "; it is not restarted");
@@ -188,9 +187,8 @@ void ClusterSupervisor::LookUp(const Death& death, Context& self) {
   Runtime* const runtime = env_.runtime;
   for (const int64_t span : spans) {
     env_.store->List(
-        env_.membership->keys().Event(
-            absl::StrCat(absl::Hex(static_cast<uint64_t>(span),
-                                   absl::kZeroPad8))),
+        env_.membership->keys().Event(absl::StrCat(
+            absl::Hex(static_cast<uint64_t>(span), absl::kZeroPad8))),
         kLookUpTimeout,
         [runtime, search, death,
          pid = self.pid()](const absl::StatusOr<RangeResult>& result) {
@@ -244,8 +242,7 @@ void ClusterSupervisor::Fail(const std::vector<std::string>& failed,
     return;
   }
   const absl::Duration period = FromProtoDuration(record_.period());
-  const GroupPlan plan =
-      PlanGroup(record_.strategy(), MakeViews(), indexes);
+  const GroupPlan plan = PlanGroup(record_.strategy(), MakeViews(), indexes);
   const bool tolerated = !counts || window_.Add(now);
   if (!tolerated) {
     GiveUp(std::move(ops), self);
@@ -325,8 +322,7 @@ void ClusterSupervisor::GiveUp(std::vector<StoreOp> ops, Context& self) {
       "supervisor.failed", nullptr, absl::StrCat("gave up: ", why), self,
       {{"restarts", absl::StrCat(window_.Ages(self.Now()).size())},
        {"intensity", absl::StrCat(record_.intensity())},
-       {"period",
-        absl::FormatDuration(FromProtoDuration(record_.period()))}}));
+       {"period", absl::FormatDuration(FromProtoDuration(record_.period()))}}));
   Decide(std::move(ops), [this](Context& context) { Act(context); }, self);
 }
 

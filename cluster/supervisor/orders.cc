@@ -49,9 +49,9 @@ cluster::v1::Order ClusterSupervisor::MakeOrder(Context& self) const {
 
 void ClusterSupervisor::ActSoon(Context& self) {
   if (std::exchange(act_soon_, true)) return;
-  self.SendAfter(children_.size() > kLargeTree ? kLargeTreeRest
-                                               : absl::ZeroDuration(),
-                 Info(LookAgain{}));
+  self.SendAfter(
+      children_.size() > kLargeTree ? kLargeTreeRest : absl::ZeroDuration(),
+      Info(LookAgain{}));
 }
 
 void ClusterSupervisor::Act(Context& self) {
@@ -187,8 +187,7 @@ void ClusterSupervisor::Carry(const Action& action, Context& self) {
       child.detail = action.why;
       if (!std::exchange(child.pending, true)) {
         std::vector<StoreOp> event;
-        event.push_back(
-            MakeEvent("child.pending", &child, action.why, self));
+        event.push_back(MakeEvent("child.pending", &child, action.why, self));
         Persist(std::move(event), self);
       }
       // Stored, and started as soon as a node is there.
@@ -268,11 +267,11 @@ void ClusterSupervisor::Started(StartDone& done, Context& self) {
   std::vector<StoreOp> ops;
   ops.push_back(PutChild(*child));
   if (child->epoch != before) {
-    ops.push_back(MakeEvent(
-        again ? "child.restarted" : "child.started", child,
-        absl::StrCat(again ? "runs again" : "runs", " on node '", child->node,
-                     "'"),
-        self, {{"failures", absl::StrCat(child->failures)}}));
+    ops.push_back(MakeEvent(again ? "child.restarted" : "child.started", child,
+                            absl::StrCat(again ? "runs again" : "runs",
+                                         " on node '", child->node, "'"),
+                            self,
+                            {{"failures", absl::StrCat(child->failures)}}));
   }
   Persist(std::move(ops), self);
   AnswerStarters(*child);
@@ -494,10 +493,11 @@ void ClusterSupervisor::Moved(MoveDone& done, Context& self) {
     ops.push_back(PutChild(*child));
     ops.push_back(MakeEvent(
         "child.moved", child,
-        absl::StrCat("moved from node '", from, "' to node '", child->node,
-                     "'", at.with_state() ? " with its state" : ""),
+        absl::StrCat("moved from node '", from, "' to node '", child->node, "'",
+                     at.with_state() ? " with its state" : ""),
         self,
-        {{"from_node", from}, {"with_state", at.with_state() ? "true" : "false"}}));
+        {{"from_node", from},
+         {"with_state", at.with_state() ? "true" : "false"}}));
     Persist(std::move(ops), self);
     cluster::v1::ChangeChildResponse response;
     *response.mutable_pid() = child->pid.ToProto();

@@ -6,6 +6,8 @@
 #ifndef MUSTER_CLUSTER_SUPERVISOR_PLACEMENT_H_
 #define MUSTER_CLUSTER_SUPERVISOR_PLACEMENT_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>

@@ -159,8 +159,7 @@ class Round {
     }
     *placed = any ? Placed::kBusy : Placed::kNowhere;
     if (fit.empty()) return nullptr;
-    MemberView* const best =
-        by_name_[fit[policy.Choose(request, fit)]->node];
+    MemberView* const best = by_name_[fit[policy.Choose(request, fit)]->node];
     if (best->in_flight >= rules_.starts_max) return nullptr;
     *placed = Placed::kYes;
     return best;
@@ -267,8 +266,8 @@ std::vector<Action> Reconcile(const std::vector<ChildView>& children,
 }
 
 GroupPlan PlanGroup(store::v1::Strategy strategy,
-                        const std::vector<ChildView>& children,
-                        const std::vector<size_t>& failed) {
+                    const std::vector<ChildView>& children,
+                    const std::vector<size_t>& failed) {
   GroupPlan plan;
   if (failed.empty() || (strategy != store::v1::ONE_FOR_ALL &&
                          strategy != store::v1::REST_FOR_ONE)) {

@@ -124,8 +124,8 @@ struct GroupPlan {
 // `failed` are down and are started again anyway: one child that ended or did
 // not start, or all that a node took with it, which is one event.
 GroupPlan PlanGroup(store::v1::Strategy strategy,
-                        const std::vector<ChildView>& children,
-                        const std::vector<size_t>& failed);
+                    const std::vector<ChildView>& children,
+                    const std::vector<size_t>& failed);
 
 // How long a child waits that has failed `failures` times since it was last
 // well: not at all after the first, then twice as long each time. The delays of

@@ -100,10 +100,14 @@ absl::Duration SupervisorHost::Patience(const std::string& id) {
   const uint64_t weight = RendezvousWeight(id, own);
   int rank = 0;
   for (const Member& member : env_.membership->Members()) {
-    if (member.record.draining() && member.record.node() != own) continue;
-    if (RendezvousWeight(id, member.record.node()) > weight) ++rank;
+    // One that drains takes what nobody else takes.
+    if (member.record.draining()) {
+      if (member.record.node() == own) rank += kRanks;
+    } else if (RendezvousWeight(id, member.record.node()) > weight) {
+      ++rank;
+    }
   }
-  absl::Duration patience = std::min(rank, kRanks) * kRankDelay;
+  absl::Duration patience = std::min(rank, kRanks + 1) * kRankDelay;
   if (toll_.IsMass()) patience += random_->Jitter(env_.reap / 2);
   return patience;
 }

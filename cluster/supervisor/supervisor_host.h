@@ -20,8 +20,9 @@ namespace muster {
 
 // One on every node. Follows the supervisor records; one whose name has no
 // living owner is claimed and started here. All nodes try, each after a wait of
-// its own (guarantees R15), and the store lets one win. LIFETIME: the strand is closed before it
-// is destroyed. THREADS: on the strand; Ensure and LookAgain from any.
+// its own (guarantees R15), and the store lets one win. LIFETIME: the strand is
+// closed before it is destroyed. THREADS: on the strand; Ensure and LookAgain
+// from any.
 class SupervisorHost {
  public:
   SupervisorHost(ClusterEnv env, Strand* strand, Clock* clock,

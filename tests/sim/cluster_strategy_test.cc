@@ -170,9 +170,9 @@ std::string Compare(uint64_t seed, ModelBug bug) {
   SupervisorModel model(tree, bug);
   if (!model.Start()) return "the model does not start";
   Tree real(tree);
-  std::string story = absl::StrCat(
-      store::v1::Strategy_Name(ToStrategy(tree.strategy)), ", intensity ",
-      tree.intensity, "\n");
+  std::string story =
+      absl::StrCat(store::v1::Strategy_Name(ToStrategy(tree.strategy)),
+                   ", intensity ", tree.intensity, "\n");
   const auto differ = [&]() -> std::string {
     const std::string its = absl::StrJoin(model.logs().at("r#1"), ", ");
     const std::string mine = absl::StrJoin(real.log(), ", ");
@@ -189,8 +189,8 @@ std::string Compare(uint64_t seed, ModelBug bug) {
     const size_t child = dice.Below(tree.children.size());
     const std::string& id = tree.children[child].id;
     const std::vector<std::string> running = real.Running();
-    const bool runs = std::find(running.begin(), running.end(), id) !=
-                      running.end();
+    const bool runs =
+        std::find(running.begin(), running.end(), id) != running.end();
     const bool temporary =
         tree.children[child].restart == ModelTree::Restart::kTemporary;
     switch (dice.Below(6)) {

@@ -89,13 +89,13 @@ class CliTest : public testing::Test {
 TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
   ExpectUsage({},
               "no command; there are dev, apply, status, tree, call, cast, "
-              "wait, version, node, process, name");
+              "wait, version, node, process, name, supervisor");
   ExpectUsage({"statsu"},
               "unknown command \"statsu\"; did you mean "
               "\"status\"?");
   ExpectUsage({"quux"},
               "unknown command \"quux\"; there are dev, apply, status, tree, "
-              "call, cast, wait, version, node, process, name");
+              "call, cast, wait, version, node, process, name, supervisor");
   ExpectUsage({"process", "lsit"},
               "unknown verb of process: \"lsit\"; did you mean \"list\"?");
   ExpectUsage({"node"}, "no verb after node; there are start, list");
@@ -103,7 +103,7 @@ TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
               "unknown command \"nmae\"; did you mean \"name\"?");
   ExpectUsage({"\xff\xfe"},
               "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
-              "tree, call, cast, wait, version, node, process, name");
+              "tree, call, cast, wait, version, node, process, name, supervisor");
   ExpectUsage({"process", "list", "--ndoe", "a"},
               "unknown flag \"--ndoe\"; did you mean \"--node\"?");
   ExpectUsage({"status", "--zzzzzzzz"}, "unknown flag \"--zzzzzzzz\"");

@@ -345,7 +345,7 @@ TEST(ManifestTest, EachErrorSaysWhereWhatAndWhatWouldBeRight) {
        "\"restart\"?"},
       {Child("    \"a b\\0\": 1\n"),
        "tree.yaml:5:5: children[0].\"a b\\x00\": unknown key; known are id, "
-       "name, type, options, restart, shutdown"},
+       "name, type, options, restart, shutdown, placement"},
       {"[a, b]: c\n", "tree.yaml:1:1: a key must be a word or a quoted text"},
       {"a: &a {x: 1}\nb:\n  <<: *a\n",
        "tree.yaml:3:3: merge keys (<<) are not supported; write the fields "

@@ -99,16 +99,17 @@ TEST_F(SupervisorCommandsTest, AnUnknownOneIsNotFoundAndHasANeighbour) {
     EXPECT_EQ(run.code, 3);
     EXPECT_THAT(run.err, HasSubstr("did you mean \"shop\"?"));
   }
-  const CliRun child(&node_, {"supervisor", "terminate-child", "shop", "stick"});
+  const CliRun child(&node_,
+                     {"supervisor", "terminate-child", "shop", "stick"});
   EXPECT_EQ(child.code, 3);
   EXPECT_THAT(child.err, HasSubstr("did you mean \"stock\"?"));
 }
 
 TEST_F(SupervisorCommandsTest, StartChildSaysWhatTheFlagsSay) {
-  const CliRun run(&node_, {"supervisor", "start-child", "shop", "c", "--type",
-                            "counter", "--name", "shop_c", "--options",
-                            "{\"initial_value\": 5}", "--restart",
-                            "transient"});
+  const CliRun run(
+      &node_, {"supervisor", "start-child", "shop", "c", "--type", "counter",
+               "--name", "shop_c", "--options", "{\"initial_value\": 5}",
+               "--restart", "transient"});
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("started on node b, pid "));
   const admin::v1::StartChildRequest& request = node_.start_child_request;
@@ -116,8 +117,8 @@ TEST_F(SupervisorCommandsTest, StartChildSaysWhatTheFlagsSay) {
   EXPECT_EQ(request.child().id(), "c");
   EXPECT_EQ(request.child().name(), "shop_c");
   EXPECT_EQ(request.child().restart(), store::v1::TRANSIENT);
-  EXPECT_EQ(request.child().options().fields().at("initial_value").number_value(),
-            5);
+  EXPECT_EQ(
+      request.child().options().fields().at("initial_value").number_value(), 5);
 }
 
 TEST_F(SupervisorCommandsTest, StartChildReadsAChildFromAFile) {
@@ -145,10 +146,10 @@ TEST_F(SupervisorCommandsTest, StartChildRefusesWhatItDoesNotUnderstand) {
                             "t", "--options", "[1"})
                 .code,
             2);
-  EXPECT_EQ(CliRun(&node_, {"supervisor", "start-child", "shop", "c", "-f",
-                            "x.yaml"})
-                .code,
-            2);
+  EXPECT_EQ(
+      CliRun(&node_, {"supervisor", "start-child", "shop", "c", "-f", "x.yaml"})
+          .code,
+      2);
 }
 
 TEST_F(SupervisorCommandsTest, AnErrorKeepsItsExitCode) {
@@ -156,17 +157,17 @@ TEST_F(SupervisorCommandsTest, AnErrorKeepsItsExitCode) {
       Error(absl::StatusCode::kAlreadyExists, "ALREADY_STARTED", "it runs")
           .NotExecuted()
           .status();
-  EXPECT_EQ(CliRun(&node_, {"supervisor", "start-child", "shop", "c", "--type",
-                            "t"})
-                .code,
-            4);
+  EXPECT_EQ(
+      CliRun(&node_, {"supervisor", "start-child", "shop", "c", "--type", "t"})
+          .code,
+      4);
   node_.change_child =
       Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT", "no answer")
           .Unknown()
           .status();
-  EXPECT_EQ(CliRun(&node_, {"supervisor", "restart-child", "shop", "stock"})
-                .code,
-            11);
+  EXPECT_EQ(
+      CliRun(&node_, {"supervisor", "restart-child", "shop", "stock"}).code,
+      11);
 }
 
 TEST_F(SupervisorCommandsTest, TakingAwayNeedsAYes) {
@@ -177,7 +178,8 @@ TEST_F(SupervisorCommandsTest, TakingAwayNeedsAYes) {
     EXPECT_THAT(run.err, HasSubstr("1 child of supervisor shop: stock (counter "
                                    "'shop_stock', running on node 'b')"));
     EXPECT_THAT(node_.change_child_requests, IsEmpty());
-    const CliRun dry(&node_, {"supervisor", verb, "shop", "stock", "--dry-run"});
+    const CliRun dry(&node_,
+                     {"supervisor", verb, "shop", "stock", "--dry-run"});
     EXPECT_EQ(dry.code, 0);
     EXPECT_THAT(dry.out, HasSubstr("stock"));
     EXPECT_THAT(node_.change_child_requests, IsEmpty());

@@ -33,8 +33,7 @@ TEST_F(ChildrenTest, AnAddedChildRuns) {
   MustApply(Tree({"a"}));
   const auto added = Add("x");
   ASSERT_TRUE(added.ok()) << added.status();
-  EXPECT_EQ(added->node(),
-            SimCluster::NodeName(cluster_.LivingOwnerOf("s_x")));
+  EXPECT_EQ(added->node(), SimCluster::NodeName(cluster_.LivingOwnerOf("s_x")));
   EXPECT_TRUE(Value("s_x").ok());
   EXPECT_EQ(cluster_.FindChild(1, "s", "x")->state(), "running");
 }
@@ -100,8 +99,8 @@ TEST_F(ChildrenTest, AnAddedChildSurvivesApplyAndFailover) {
   ASSERT_TRUE(Add("z").ok());
   ASSERT_TRUE(Add("x").ok());
   MustApply(Tree({"b"}));
-  ASSERT_TRUE(cluster_.RunUntil(
-      [&] { return !cluster_.OwnerOf("s_a").has_value(); }));
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return !cluster_.OwnerOf("s_a").has_value(); }));
   const int supervisor = SupervisorNode();
   const Epoch old = EpochOf(SupervisorName("s"));
   cluster_.KillNode(supervisor);

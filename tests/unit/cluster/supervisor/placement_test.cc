@@ -26,8 +26,7 @@ MemberView Node(const std::string& node, int load = 0,
   return member;
 }
 
-PlacementRequest For(const Placement& placement,
-                     absl::string_view name = "a") {
+PlacementRequest For(const Placement& placement, absl::string_view name = "a") {
   PlacementRequest request;
   request.name = name;
   request.type = "t";
@@ -147,8 +146,8 @@ TEST(PlacementTest, SpreadIsBalanced) {
     for (uint64_t zone = 0; zone < zones; ++zone) {
       const uint64_t nodes = 1 + dice.Below(4);
       for (uint64_t i = 0; i < nodes; ++i) {
-        members.push_back(Node(absl::StrCat("n", zone, "-", i), 0,
-                               absl::StrCat("z", zone)));
+        members.push_back(
+            Node(absl::StrCat("n", zone, "-", i), 0, absl::StrCat("z", zone)));
       }
     }
     const uint64_t children = dice.Below(40);

@@ -188,8 +188,7 @@ TEST(ReconcilerTest, AChildThatCannotStartHoldsUpNobodyInOneForOne) {
               ElementsAre(Start(1, "n1")));
   ChildView misfit = Child("a");
   misfit.type = "other";
-  const auto actions =
-      Reconcile({misfit, Child("b")}, {Node("n1")}, At(0));
+  const auto actions = Reconcile({misfit, Child("b")}, {Node("n1")}, At(0));
   ASSERT_EQ(actions.size(), 2u);
   EXPECT_EQ(actions[0].kind, Action::Kind::kPending);
   EXPECT_EQ(actions[1], Start(1, "n1"));
@@ -204,13 +203,13 @@ TEST(ReconcilerTest, WhatWasAddedWaitsForNobody) {
 TEST(ReconcilerTest, AGroupStartsInOrderAlsoAgain) {
   for (const auto strategy :
        {store::v1::ONE_FOR_ALL, store::v1::REST_FOR_ONE}) {
-    EXPECT_THAT(Reconcile({Down("a"), Down("b")}, {Node("n1")}, At(0),
-                          Rules(strategy)),
-                ElementsAre(Start(0, "n1")));
+    EXPECT_THAT(
+        Reconcile({Down("a"), Down("b")}, {Node("n1")}, At(0), Rules(strategy)),
+        ElementsAre(Start(0, "n1")));
   }
-  EXPECT_THAT(Reconcile({Down("a"), Down("b")}, {Node("n1"), Node("n2")},
-                        At(0)),
-              ElementsAre(Start(0, "n1"), Start(1, "n2")));
+  EXPECT_THAT(
+      Reconcile({Down("a"), Down("b")}, {Node("n1"), Node("n2")}, At(0)),
+      ElementsAre(Start(0, "n1"), Start(1, "n2")));
 }
 
 TEST(ReconcilerTest, InAGroupThoseAfterAChildThatIsStuckWaitAndSaySo) {
@@ -332,9 +331,9 @@ TEST(ReconcilerTest, ChildrenMoveAwayFromADrainingNodeAFewAtATime) {
   draining.draining = true;
   TreeRules rules;
   rules.moves_max = 2;
-  const auto actions = Reconcile(
-      {Up("a"), Up("b"), Up("c"), Up("d", "n2")},
-      {draining, Node("n2", 1), Node("n3")}, At(0), rules);
+  const auto actions =
+      Reconcile({Up("a"), Up("b"), Up("c"), Up("d", "n2")},
+                {draining, Node("n2", 1), Node("n3")}, At(0), rules);
   ASSERT_EQ(actions.size(), 2u);
   EXPECT_EQ(actions[0], (Action{Action::Kind::kMove, 0, "n3", ""}));
   EXPECT_EQ(actions[1], (Action{Action::Kind::kMove, 1, "n2", ""}));
@@ -361,9 +360,9 @@ TEST(ReconcilerTest, AMoveThatFailedWaits) {
 TEST(ReconcilerTest, AnOperatorSaysWhereTo) {
   ChildView child = Up("a");
   child.move_to = "n3";
-  EXPECT_THAT(Reconcile({child}, {Node("n1"), Node("n2"), Node("n3", 9)},
-                        At(0)),
-              ElementsAre(Action{Action::Kind::kMove, 0, "n3", ""}));
+  EXPECT_THAT(
+      Reconcile({child}, {Node("n1"), Node("n2"), Node("n3", 9)}, At(0)),
+      ElementsAre(Action{Action::Kind::kMove, 0, "n3", ""}));
 }
 
 }  // namespace

@@ -42,18 +42,16 @@ class StrategiesTest : public ClusterSupervisorTest {
 // -- Order -------------------------------------------------------------------
 
 TEST_F(StrategiesTest, EachStrategyStartsInOrder) {
-  for (const auto strategy :
-       {store::v1::ONE_FOR_ONE, store::v1::ONE_FOR_ALL,
-        store::v1::REST_FOR_ONE}) {
+  for (const auto strategy : {store::v1::ONE_FOR_ONE, store::v1::ONE_FOR_ALL,
+                              store::v1::REST_FOR_ONE}) {
     const std::string id = absl::StrCat("t", static_cast<int>(strategy));
     auto tree = MakeManifest(id, "scripted", {"d", "a", "c"});
     tree.set_strategy(strategy);
     script_->log.clear();
     MustApply(tree);
-    EXPECT_THAT(script_->log,
-                ElementsAre(absl::StrCat("start ", id, "_d"),
-                            absl::StrCat("start ", id, "_a"),
-                            absl::StrCat("start ", id, "_c")));
+    EXPECT_THAT(script_->log, ElementsAre(absl::StrCat("start ", id, "_d"),
+                                          absl::StrCat("start ", id, "_a"),
+                                          absl::StrCat("start ", id, "_c")));
   }
 }
 
@@ -65,9 +63,8 @@ TEST_F(StrategiesTest, OneForAllStartsAllAnew) {
   Crash("s_b").IgnoreError();
   ASSERT_TRUE(AwaitNewer("s_b", b));
   ASSERT_TRUE(AllRun());
-  EXPECT_THAT(script_->log,
-              ElementsAre("stop s_b", "stop s_c", "stop s_a", "start s_a",
-                          "start s_b", "start s_c"));
+  EXPECT_THAT(script_->log, ElementsAre("stop s_b", "stop s_c", "stop s_a",
+                                        "start s_a", "start s_b", "start s_c"));
 }
 
 TEST_F(StrategiesTest, RestForOneStartsItAndThoseAfterIt) {
@@ -98,8 +95,7 @@ TEST_F(StrategiesTest, AGroupRestartCountsOnce) {
   ASSERT_TRUE(cluster_.RunUntil([&] { return SupervisorFailure() != ""; }));
   cluster_.RunFor(absl::Seconds(2));
   // It gives up, and stops the others in reverse order (otp S19).
-  EXPECT_THAT(script_->log,
-              ElementsAre("stop s_c", "stop s_b", "stop s_a"));
+  EXPECT_THAT(script_->log, ElementsAre("stop s_c", "stop s_b", "stop s_a"));
 }
 
 TEST_F(StrategiesTest, AGroupRestartTakesATemporaryChildForGood) {
@@ -240,10 +236,9 @@ TEST_F(StrategiesTest, AFailoverInTheMiddleOfAGroupRestartEndsIt) {
     const int supervisor = cluster.LivingOwnerOf(SupervisorName("s"));
     int via = 0;
     while (via == supervisor) ++via;
-    cluster.StartCall(
-        via, std::string("s_b"), "/counter.v1.Counter/Decrement",
-        Payload::Of(counter::v1::DecrementRequest()), CallOptions(),
-        [](CallResult) {});
+    cluster.StartCall(via, std::string("s_b"), "/counter.v1.Counter/Decrement",
+                      Payload::Of(counter::v1::DecrementRequest()),
+                      CallOptions(), [](CallResult) {});
     cluster.RunFor(absl::Milliseconds(ms));
     cluster.KillNode(supervisor);
     ASSERT_TRUE(cluster.RunUntil([&] {
@@ -257,8 +252,8 @@ TEST_F(StrategiesTest, AFailoverInTheMiddleOfAGroupRestartEndsIt) {
     cluster.RunFor(absl::Seconds(8));
     EXPECT_EQ(cluster.GetTree(via)->supervisors(0).failed(), "");
     // None of the old group is left beside the new one.
-    const int64_t b = static_cast<int64_t>(
-        cluster.OwnerOf("s_b")->epoch.revision);
+    const int64_t b =
+        static_cast<int64_t>(cluster.OwnerOf("s_b")->epoch.revision);
     EXPECT_GT(cluster.OwnerOf("s_c")->epoch.revision, uint64_t(b))
         << "after " << ms << " ms";
     EXPECT_LT(cluster.OwnerOf("s_a")->epoch.revision, uint64_t(b))
@@ -296,16 +291,16 @@ TEST_F(StrategiesTest, ACrashLoopSlowsDownAndStaysInItsBudget) {
 TEST_F(StrategiesTest, TheJournalTellsWhatHappened) {
   Begin(store::v1::ONE_FOR_ONE, {"a"});
   Crash("s_a").IgnoreError();
-  ASSERT_TRUE(cluster_.RunUntil(
-      [&] { return !Events("child.restarted").empty(); }));
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return !Events("child.restarted").empty(); }));
   ASSERT_TRUE(Change(Order::TERMINATE, "a").ok());
   std::vector<std::string> kinds;
   for (const store::v1::EventRecord& event : Events()) {
     if (event.supervisor() == "s") kinds.push_back(event.kind());
   }
-  EXPECT_THAT(kinds, ElementsAre("supervisor.started", "child.started",
-                                 "child.exited", "child.restarted",
-                                 "child.terminated"));
+  EXPECT_THAT(kinds,
+              ElementsAre("supervisor.started", "child.started", "child.exited",
+                          "child.restarted", "child.terminated"));
   const store::v1::EventRecord exited = Events("child.exited")[0];
   EXPECT_EQ(exited.child(), "a");
   EXPECT_EQ(exited.name(), "s_a");

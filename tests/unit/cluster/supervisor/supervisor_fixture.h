@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 #include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "cluster/store/event.h"
@@ -203,8 +204,8 @@ class ClusterSupervisorTest : public testing::Test {
   }
   // The change as an operator asks it of node `via`.
   absl::StatusOr<admin::v1::ChangeChildResponse> Change(
-      cluster::v1::ChangeChildRequest::Change change,
-      const std::string& child, const std::string& to_node = "", int via = 0) {
+      cluster::v1::ChangeChildRequest::Change change, const std::string& child,
+      const std::string& to_node = "", int via = 0) {
     admin::v1::ChangeChildRequest request;
     request.set_supervisor("s");
     request.set_child(child);
