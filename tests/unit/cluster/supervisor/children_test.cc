@@ -110,7 +110,9 @@ TEST_F(ChildrenTest, AnAddedChildSurvivesApplyAndFailover) {
     EXPECT_TRUE(cluster_.AwaitChild(via, "s", id, "running")) << id;
   }
   std::vector<std::string> order;
-  for (const auto& child : cluster_.GetTree(via)->supervisors(0).children()) {
+  const auto tree = cluster_.GetTree(via);
+  ASSERT_TRUE(tree.ok());
+  for (const auto& child : tree->supervisors(0).children()) {
     order.push_back(child.id());
   }
   EXPECT_THAT(order, ElementsAre("b", "z", "x"));
@@ -211,6 +213,8 @@ TEST_F(ChildrenTest, AfterGivingUpOnlyApplyHelps) {
                 absl::StatusCode::kFailedPrecondition, "SUPERVISOR_FAILED");
   ExpectRefused(Add("x").status(), absl::StatusCode::kFailedPrecondition,
                 "SUPERVISOR_FAILED");
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return !Events("supervisor.failed").empty(); }));
   const auto failed = Events("supervisor.failed");
   ASSERT_EQ(failed.size(), 1u);
   EXPECT_EQ(failed[0].text(), "gave up: more than 0 restarts within 5s");
@@ -342,7 +346,9 @@ TEST_F(ChildrenTest, ATreeOfThousandsAnswersWhileItGrows) {
   EXPECT_EQ(failed, 0);
   EXPECT_LT(longest, absl::Seconds(1));
   std::map<std::string, int> nodes;
-  for (const auto& child : cluster_.GetTree(0)->supervisors(0).children()) {
+  const auto tree = cluster_.GetTree(0);
+  ASSERT_TRUE(tree.ok());
+  for (const auto& child : tree->supervisors(0).children()) {
     EXPECT_EQ(child.state(), "running") << child.id();
     ++nodes[child.node()];
   }
