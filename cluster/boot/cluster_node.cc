@@ -165,6 +165,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   env.registry = registry_.get();
   env.runtime = runtime_.get();
   env.types = &types_;
+  env.reap = joined->profile.reap;
   host_ = std::make_unique<SupervisorHost>(env, &strand_, &scheduler_->clock(),
                                            random_, logger_);
   AdminParts admin;

@@ -15,6 +15,7 @@
 #include "cluster/boot/labels.h"
 #include "cluster/cli/commands.h"
 #include "cluster/cli/exit_code.h"
+#include "cluster/cli/supervisor_commands.h"
 #include "cluster/cli/tls_commands.h"
 #include "cluster/cli/version.h"
 #include "cluster/cli/words.h"
@@ -350,6 +351,8 @@ class Cli {
           "whose kind begins so, such as child. or node.reaped");
       command->add_option("--limit", limit_, "the last so many (default 100)");
     }
+
+    AddSupervisorNoun();
   }
 
   void AddTls() {
@@ -397,6 +400,73 @@ class Cli {
     check->add_option("DIR", tls_.dir, "the directory")->required();
     check->add_flag("--store", tls_.any_certificate,
                     "it is for etcd: needs no SPIFFE id");
+  }
+
+  void AddSupervisorNoun() {
+    CLI::App* const noun =
+        AddNoun("supervisor", "Trees of the cluster and their children.");
+    Add(noun, "list", "Supervisors, with how many of their children run.",
+        "muster supervisor list",
+        [this] { return SupervisorList(env_, flags_); });
+    CLI::App* const tree =
+        Add(noun, "tree", "Children of all supervisors, or of one.",
+            "muster supervisor tree application", [this] {
+              return SupervisorTree(env_, flags_, supervisor_.supervisor);
+            });
+    tree->add_option("SUPERVISOR", supervisor_.supervisor, "only this one");
+    CLI::App* const get = Add(
+        noun, "get", "What a supervisor goes by, and its children.",
+        "muster supervisor get application",
+        [this] { return SupervisorGet(env_, flags_, supervisor_.supervisor); });
+    get->add_option("SUPERVISOR", supervisor_.supervisor, "its id")->required();
+    CLI::App* const start = Add(
+        noun, "start-child", "Add a child to a tree, and wait until it runs.",
+        "muster supervisor start-child application c --type counter "
+        "--options '{\"initial_value\": 5}'",
+        [this] { return SupervisorStartChild(env_, flags_, supervisor_); });
+    start->add_option("SUPERVISOR", supervisor_.supervisor, "its id")
+        ->required();
+    start->add_option("CHILD", supervisor_.child, "the child's id");
+    start->add_option("--type", supervisor_.type, "its server type");
+    start->add_option("--name", supervisor_.name,
+                      "its cluster-wide name (default: the id)");
+    start->add_option("--options", supervisor_.options,
+                      "the type's options as JSON; - reads stdin");
+    start->add_option("--restart", supervisor_.restart,
+                      "permanent, transient or temporary (default: the "
+                      "type's)");
+    start->add_option("-f,--file", supervisor_.file,
+                      "the child in YAML, as in a manifest; - reads stdin");
+    AddChildVerb(noun, "terminate-child",
+                 "Stop a child; it stays part of the tree.", true, [this] {
+                   return SupervisorTerminateChild(env_, flags_, supervisor_);
+                 });
+    AddChildVerb(
+        noun, "restart-child",
+        "Start a child that was terminated or has ended.", false,
+        [this] { return SupervisorRestartChild(env_, flags_, supervisor_); });
+    AddChildVerb(
+        noun, "delete-child",
+        "Forget a child that was terminated or has ended.", true,
+        [this] { return SupervisorDeleteChild(env_, flags_, supervisor_); });
+  }
+
+  void AddChildVerb(CLI::App* noun, const std::string& verb,
+                    const std::string& what, bool destroys,
+                    std::function<CommandResult()> run) {
+    CLI::App* const command =
+        Add(noun, verb, what,
+            absl::StrCat("muster supervisor ", verb, " application counter_a",
+                         destroys ? " --yes" : ""),
+            std::move(run));
+    command->add_option("SUPERVISOR", supervisor_.supervisor, "its id")
+        ->required();
+    command->add_option("CHILD", supervisor_.child, "the child's id")
+        ->required();
+    if (!destroys) return;
+    command->add_flag("--yes", supervisor_.yes, "do not ask");
+    command->add_flag("--dry-run", supervisor_.dry_run,
+                      "only say what it would do");
   }
 
   CommandResult WaitFor() {
@@ -594,6 +664,7 @@ class Cli {
   std::vector<std::string> grants_;
   TlsFlags tls_;
   NodeConfig config_;
+  SupervisorFlags supervisor_;
 };
 
 }  // namespace

@@ -216,6 +216,16 @@ class GrpcNodeClient final : public NodeClient {
     request.set_file_by_filename(file);
     return Files(request, timeout);
   }
+  absl::StatusOr<admin::v1::StartChildResponse> StartChild(
+      const admin::v1::StartChildRequest& request,
+      absl::Duration timeout) override {
+    return Write(*admin_, &AdminService::Stub::StartChild, request, timeout);
+  }
+  absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
+      const admin::v1::ChangeChildRequest& request,
+      absl::Duration timeout) override {
+    return Write(*admin_, &AdminService::Stub::ChangeChild, request, timeout);
+  }
 
   absl::StatusOr<admin::v1::ListEventsResponse> ListEvents(
       const admin::v1::ListEventsRequest& request,

@@ -3,6 +3,7 @@
 #define MUSTER_CLUSTER_SERVICE_ADMIN_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "cluster/membership/membership.h"
 #include "cluster/registry/global_registry.h"
 #include "cluster/service/descriptor_cache.h"
+#include "cluster/service/manifest_compiler.h"
 #include "cluster/supervisor/supervisor_host.h"
 #include "muster/admin/v1/admin.pb.h"
 #include "node/gen_server/runtime_caller.h"
@@ -73,9 +75,16 @@ class Admin {
   std::shared_ptr<EventTail> TailEvents(
       const admin::v1::ListEventsRequest& request,
       EventTail::OnEvents on_events);
+  void StartChild(const admin::v1::StartChildRequest& request,
+                  Done<admin::v1::StartChildResponse> done);
+  void ChangeChild(const admin::v1::ChangeChildRequest& request,
+                   Done<admin::v1::ChangeChildResponse> done);
 
  private:
+  using KnownTypes = std::map<std::string, KnownType>;
   struct Applying;
+  struct Adding;
+  struct Changing;
 
   // "alive", "draining", "suspect" or "silent", as far as this node knows.
   std::string StateOf(const Member& member) const;
@@ -84,10 +93,21 @@ class Admin {
                   const admin::v1::GetTreeResponse& tree,
                   std::vector<admin::v1::Event> events) const;
 
+  // The types of all nodes with their descriptors; those whose node did not
+  // answer are left out, and `failed` says so.
+  void GatherTypes(absl::AnyInvocable<void(KnownTypes, absl::Status)> done);
+  // NOT_FOUND NO_SUPERVISOR.
+  absl::Status CheckSupervisor(const std::string& supervisor) const;
+  // Whether a request that failed so is to be sent again: its supervisor is on
+  // its way to another node.
+  bool ComesBack(const absl::Status& status, BootTime deadline) const;
+  void SendAdd(std::shared_ptr<Adding> adding);
+  void SendChange(std::shared_ptr<Changing> changing);
   // ALREADY_EXISTS NAME_TAKEN if a name belongs to somebody else.
   absl::Status CheckNames(const std::string& supervisor,
                           const cluster::v1::ApplyRequest& request) const;
-  void Compile(std::shared_ptr<Applying> applying);
+  void Compile(std::shared_ptr<Applying> applying, KnownTypes types,
+               absl::Status failed);
   void Send(std::shared_ptr<Applying> applying);
 
   const AdminParts parts_;

@@ -69,6 +69,14 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
   grpc::ServerWriteReactor<admin::v1::Event>* TailEvents(
       grpc::CallbackServerContext* context,
       const admin::v1::ListEventsRequest* request) override;
+  grpc::ServerUnaryReactor* StartChild(
+      grpc::CallbackServerContext* context,
+      const admin::v1::StartChildRequest* request,
+      admin::v1::StartChildResponse* response) override;
+  grpc::ServerUnaryReactor* ChangeChild(
+      grpc::CallbackServerContext* context,
+      const admin::v1::ChangeChildRequest* request,
+      admin::v1::ChangeChildResponse* response) override;
 
  private:
   class TailReactor;

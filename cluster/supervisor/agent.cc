@@ -7,6 +7,7 @@
 #include "cluster/membership/descriptors.h"
 #include "google/protobuf/util/time_util.h"
 #include "muster/cluster/v1/cluster.muster.client.h"
+#include "node/base/planted.h"
 #include "node/types/status.h"
 
 namespace muster {
@@ -18,9 +19,17 @@ using Op = Compare::Op;
 // How often an end is reported again until the supervisor has decided.
 constexpr absl::Duration kReportAgain = absl::Seconds(1);
 
+// What an answer says of a start whose Init never ran, and of one of which that
+// is not known: the outcome of an answer is always that it was given.
+absl::Status WithInit(const absl::Status& status, absl::string_view init) {
+  return Error(status.code(), ReasonOf(status), status.message())
+      .With(kInitDetail, init);
+}
+
 }  // namespace
 
 absl::Status Agent::CheckOrder(const cluster::v1::Order& order) {
+  if (Planted(PlantedBug::kOrdersWithoutEpoch)) return absl::OkStatus();
   const Epoch epoch = Epoch::FromProto(order.epoch());
   Epoch& greatest = orders_[order.supervisor()];
   if (epoch < greatest) {
@@ -46,10 +55,10 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
   const Key key{request.order().supervisor(), request.spec().id()};
   Entry& entry = children_[key];
   if (!entry.stoppers.empty()) {
-    return Error(absl::StatusCode::kUnavailable, "STOPPING",
-                 absl::StrCat("child '", key.second, "' is being stopped"))
-        .NotExecuted()
-        .status();
+    return WithInit(
+        Error(absl::StatusCode::kUnavailable, "STOPPING",
+              absl::StrCat("child '", key.second, "' is being stopped")),
+        kInitNotRun);
   }
   if (entry.starting) {
     entry.starters.push_back(self.from());
@@ -66,11 +75,11 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
   const auto type = env_.types->find(request.spec().type());
   if (type == env_.types->end()) {
     children_.erase(key);
-    return Error(absl::StatusCode::kNotFound, "UNKNOWN_TYPE",
-                 absl::StrCat("node '", self.node(), "' has no server type '",
-                              request.spec().type(), "'"))
-        .NotExecuted()
-        .status();
+    return WithInit(
+        Error(absl::StatusCode::kNotFound, "UNKNOWN_TYPE",
+              absl::StrCat("node '", self.node(), "' has no server type '",
+                           request.spec().type(), "'")),
+        kInitNotRun);
   }
   entry.spec = request.spec();
   entry.starting = true;
@@ -104,9 +113,11 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
   claim.type = entry.spec.type();
   claim.supervisor = key.first;
   claim.child = key.second;
-  claim.also.push_back(Compare::ModRevision(
-      env_.membership->keys().Name(SupervisorName(key.first)), Op::kEqual,
-      static_cast<int64_t>(request.order().epoch().revision())));
+  if (!Planted(PlantedBug::kOrdersWithoutEpoch)) {
+    claim.also.push_back(Compare::ModRevision(
+        env_.membership->keys().Name(SupervisorName(key.first)), Op::kEqual,
+        static_cast<int64_t>(request.order().epoch().revision())));
+  }
   env_.registry->Take(std::move(claim), [runtime, agent, key,
                                          pid](absl::StatusOr<Claimed> result) {
     runtime->SendLocal(agent, Info(ClaimDone{key, *pid, std::move(result)}));
@@ -142,7 +153,10 @@ void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
         from.Reply(cluster::v1::StopChildResponse());
       }
     }
-    for (const From& from : starters) from.ReplyError(status);
+    const absl::Status refusal =
+        WithInit(status, OutcomeOf(status) == Outcome::kUnknown ? kInitUnknown
+                                                                : kInitNotRun);
+    for (const From& from : starters) from.ReplyError(refusal);
     return;
   }
   entry.instance = done.result->instance;
@@ -313,6 +327,30 @@ Next Agent::HandleInfo(Info info, Context& self) {
     return AgentServer::HandleInfo(std::move(info), self);
   }
   return NoReply();
+}
+
+// -- Moving ------------------------------------------------------------------
+
+Reply<cluster::v1::MoveChildResponse> Agent::MoveChild(
+    const cluster::v1::MoveChildRequest& request, Context&) {
+  if (absl::Status fenced = CheckOrder(request.order()); !fenced.ok()) {
+    return fenced;
+  }
+  return Error(absl::StatusCode::kUnimplemented, "NO_MOVE",
+               "this node cannot hand children over")
+      .NotExecuted()
+      .status();
+}
+
+Reply<cluster::v1::AcceptChildResponse> Agent::AcceptChild(
+    const cluster::v1::AcceptChildRequest& request, Context&) {
+  if (absl::Status fenced = CheckOrder(request.order()); !fenced.ok()) {
+    return fenced;
+  }
+  return Error(absl::StatusCode::kUnimplemented, "NO_MOVE",
+               "this node cannot take children over")
+      .NotExecuted()
+      .status();
 }
 
 // -- Telling -----------------------------------------------------------------

@@ -38,6 +38,10 @@ class Agent final : public cluster::v1::AgentServer {
       Context& self) override;
   Reply<cluster::v1::ListProcessesResponse> ListProcesses(
       const cluster::v1::ListProcessesRequest& request, Context& self) override;
+  Reply<cluster::v1::MoveChildResponse> MoveChild(
+      const cluster::v1::MoveChildRequest& request, Context& self) override;
+  Reply<cluster::v1::AcceptChildResponse> AcceptChild(
+      const cluster::v1::AcceptChildRequest& request, Context& self) override;
   Next HandleInfo(Info info, Context& self) override;
 
  private:

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "cluster/membership/membership.h"
 #include "cluster/registry/global_registry.h"
 #include "cluster/store/store.h"
@@ -23,6 +24,8 @@ struct ClusterEnv {
   Runtime* runtime = nullptr;
   // This node's server types by name.
   const std::map<std::string, ServerTypeInfo>* types = nullptr;
+  // R of the cluster's profile.
+  absl::Duration reap = absl::Milliseconds(3750);
 };
 
 // Name of every node's agent, a local name.
@@ -35,6 +38,11 @@ inline constexpr absl::string_view kHostSupervisor = "muster";
 inline std::string SupervisorName(absl::string_view supervisor) {
   return absl::StrCat("muster/supervisor/", supervisor);
 }
+
+// Detail of the errors of Agent.StartChild: absent if Init ran, and failed.
+inline constexpr absl::string_view kInitDetail = "init";
+inline constexpr absl::string_view kInitNotRun = "not_run";
+inline constexpr absl::string_view kInitUnknown = "unknown";
 
 // Something about the members or names has changed: look again.
 struct LookAgain {};

@@ -46,6 +46,11 @@ struct FakeNode {
   absl::Status tail_end;
   absl::StatusOr<admin::v1::ExplainResponse> explain;
 
+  absl::StatusOr<admin::v1::StartChildResponse> start_child;
+  absl::StatusOr<admin::v1::ChangeChildResponse> change_child;
+
+  admin::v1::StartChildRequest start_child_request;
+  std::vector<admin::v1::ChangeChildRequest> change_child_requests;
   admin::v1::ApplyRequest apply_request;
   admin::v1::ListProcessesRequest processes_request;
   process::v1::CallRequest call_request;
@@ -149,6 +154,16 @@ class FakeNodeClient final : public NodeClient {
       if (!on_event(event)) return absl::OkStatus();
     }
     return node_->tail_end;
+  }
+  absl::StatusOr<admin::v1::StartChildResponse> StartChild(
+      const admin::v1::StartChildRequest& request, absl::Duration) override {
+    node_->start_child_request = request;
+    return node_->start_child;
+  }
+  absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
+      const admin::v1::ChangeChildRequest& request, absl::Duration) override {
+    node_->change_child_requests.push_back(request);
+    return node_->change_child;
   }
 
  private:

@@ -345,7 +345,7 @@ TEST(ManifestTest, EachErrorSaysWhereWhatAndWhatWouldBeRight) {
        "\"restart\"?"},
       {Child("    \"a b\\0\": 1\n"),
        "tree.yaml:5:5: children[0].\"a b\\x00\": unknown key; known are id, "
-       "name, type, options, restart, shutdown"},
+       "name, type, options, restart, shutdown, placement"},
       {"[a, b]: c\n", "tree.yaml:1:1: a key must be a word or a quoted text"},
       {"a: &a {x: 1}\nb:\n  <<: *a\n",
        "tree.yaml:3:3: merge keys (<<) are not supported; write the fields "
@@ -456,10 +456,42 @@ TEST(ManifestTest, EachErrorSaysWhereWhatAndWhatWouldBeRight) {
       {Child("    options: {x: 1e999}\n"),
        "tree.yaml:5:18: children[0].options.x: \"1e999\" is out of range for a "
        "number"},
+      // Placement.
+      {Child("    placement: hash\n"),
+       "tree.yaml:5:16: children[0].placement: is text; it must be a map of "
+       "policy, spread_by, require and pin"},
+      {Child("    placement: {policy: spred}\n"),
+       "tree.yaml:5:25: children[0].placement.policy: \"spred\" is not one of "
+       "fewest, spread, hash; did you mean \"spread\"?"},
+      {Child("    placement: {policy: spread}\n"),
+       "tree.yaml:5:16: children[0].placement.spread_by: is missing; write the "
+       "label to spread over, for example `spread_by: zone`"},
+      {Child("    placement: {spread_by: zone}\n"),
+       "tree.yaml:5:16: children[0].placement.spread_by: is only for `policy: "
+       "spread`"},
+      {Child("    placement: {require: zone}\n"),
+       "tree.yaml:5:26: children[0].placement.require: is text; it must be a "
+       "map of labels, for example `{zone: a}`"},
+      {Child("    placement: {require: {zone: 1}}\n"),
+       "tree.yaml:5:33: children[0].placement.require.zone: is a number; quote "
+       "it to make it text: \"1\""},
+      {Child("    placement: {pinned: a}\n"),
+       "tree.yaml:5:17: children[0].placement.pinned: unknown key; did you "
+       "mean \"pin\"?"},
   };
   for (const Refusal& refusal : kRefusals) {
     EXPECT_EQ(ErrorOf(refusal.text), refusal.message);
   }
+}
+
+TEST(ManifestTest, ReadsAPlacement) {
+  ExpectManifest(
+      Child("    placement:\n      policy: spread\n      spread_by: zone\n"
+            "      require: {disk: ssd, rack: \"1\"}\n      pin: node-a\n"),
+      "supervisor: 's' children { id: 'a' name: 'a' type: 'counter' "
+      "placement { policy: SPREAD spread_by: 'zone' pin: 'node-a' "
+      "require { key: 'disk' value: 'ssd' } "
+      "require { key: 'rack' value: '1' } } }");
 }
 
 TEST(ManifestTest, NamesOf300BytesAreRefused) {
