@@ -54,6 +54,14 @@ class NodeClient {
   FilesOfSymbol(const std::string& symbol, absl::Duration timeout) = 0;
   virtual absl::StatusOr<std::vector<google::protobuf::FileDescriptorProto>>
   FilesOfName(const std::string& file, absl::Duration timeout) = 0;
+
+  // AdminService: drains and moves.
+  virtual absl::StatusOr<admin::v1::DrainNodeResponse> DrainNode(
+      const admin::v1::DrainNodeRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<admin::v1::UndrainNodeResponse> UndrainNode(
+      const admin::v1::UndrainNodeRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
+      const admin::v1::ChangeChildRequest& request, absl::Duration timeout) = 0;
 };
 
 }  // namespace muster

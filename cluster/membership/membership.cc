@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cluster/store/event.h"
 #include "google/protobuf/util/time_util.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
@@ -164,9 +165,10 @@ void Membership::TryCreate() {
 
   const std::string node = keys_.Node(options_.node);
   const std::string heartbeat = keys_.Heartbeat(options_.node);
+  record_ = record.SerializeAsString();
   Txn txn;
   txn.compares.push_back(Compare::Absent(node));
-  txn.then.push_back(StoreOp::Put(node, record.SerializeAsString()));
+  txn.then.push_back(StoreOp::Put(node, record_));
   txn.then.push_back(StoreOp::Put(heartbeat, beat.SerializeAsString()));
   txn.otherwise.push_back(StoreOp::Get(node));
   txn.otherwise.push_back(StoreOp::Get(heartbeat));
@@ -200,6 +202,7 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
     if (record.ParseFromString(node.value) &&
         record.incarnation() == incarnation_) {
       own_revision_ = node.create_revision;
+      record_ = node.value;
     } else {
       WaitForOther(node.create_revision, result->gets[1].empty()
                                              ? 0
@@ -324,6 +327,64 @@ void Membership::Leave(absl::AnyInvocable<void()> done) {
   store_->Commit(
       std::move(txn), kTxnTimeout,
       [done = std::move(done)](absl::StatusOr<TxnResult>) mutable { done(); });
+}
+
+void Membership::SetDraining(bool draining,
+                             absl::AnyInvocable<void(absl::Status)> done) {
+  store::v1::NodeRecord record;
+  if (!active_ || !record.ParseFromString(record_)) {
+    done(Error(absl::StatusCode::kAborted, "FENCED",
+               absl::StrCat("node '", options_.node, "' is no member now"))
+             .NotExecuted());
+    return;
+  }
+  const bool was = record.draining();
+  draining_.store(draining, std::memory_order_relaxed);
+  if (was == draining && !std::exchange(record_doubtful_, false)) {
+    done(absl::OkStatus());
+    return;
+  }
+  record.set_draining(draining);
+  std::string value = record.SerializeAsString();
+  store::v1::EventRecord event;
+  event.set_kind(draining ? "node.draining" : "node.undrained");
+  event.set_node(options_.node);
+  *event.mutable_new_epoch() =
+      Epoch{generation_, static_cast<uint64_t>(own_revision_)}.ToProto();
+  event.set_text(absl::StrCat(
+      "node '", options_.node,
+      draining ? "' gets no new children and moves away those it has"
+               : "' takes children again"));
+  Txn txn;
+  txn.compares.push_back(OwnEpoch());
+  txn.then.push_back(StoreOp::Put(keys_.Node(options_.node), value));
+  txn.then.push_back(PutEvent(keys_, options_.node, std::move(event),
+                              clock_->Wall(), random_->Hex(8)));
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(
+      std::move(txn), kTxnTimeout,
+      [this, alive, was, value = std::move(value), strand = strand_,
+       done = std::move(done)](absl::StatusOr<TxnResult> result) mutable {
+        if (alive.expired()) return;
+        strand->Post([this, alive, was, value = std::move(value),
+                      result = std::move(result),
+                      done = std::move(done)]() mutable {
+          if (alive.expired()) return;
+          if (result.ok() && result->succeeded) {
+            record_ = std::move(value);
+            done(absl::OkStatus());
+            return;
+          }
+          draining_.store(was, std::memory_order_relaxed);
+          record_doubtful_ = true;
+          done(result.ok()
+                   ? Error(absl::StatusCode::kAborted, "FENCED",
+                           "this node's epoch has ended")
+                         .NotExecuted()
+                         .status()
+                   : result.status());
+        });
+      });
 }
 
 // -- Heartbeats --------------------------------------------------------------

@@ -238,7 +238,11 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
 
   Txn txn;
   txn.compares.push_back(membership_->OwnEpoch());
-  if (view.has_value()) {
+  if (claim.consent_revision != 0) {
+    attempt->seen = claim.consent_revision;
+    txn.compares.push_back(
+        Compare::ModRevision(key, Op::kEqual, claim.consent_revision));
+  } else if (view.has_value()) {
     const store::v1::NameRecord& record = view->record;
     attempt->seen = view->mod_revision;
     txn.compares.push_back(
@@ -268,6 +272,7 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   }
   for (const Compare& also : claim.also) txn.compares.push_back(also);
   txn.then.push_back(StoreOp::Put(key, attempt->value));
+  for (const StoreOp& op : claim.then) txn.then.push_back(op);
   txn.otherwise.push_back(StoreOp::Get(key));
   txn.otherwise.push_back(StoreOp::Get(keys.Node(membership_->node())));
   std::weak_ptr<bool> alive = alive_;
@@ -297,6 +302,15 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
     attempt->done(Error(absl::StatusCode::kAborted, "FENCED",
                         "this node's epoch has ended: it owns nothing")
                       .NotExecuted());
+    return;
+  }
+  if (claim.consent_revision != 0) {
+    attempt->done(
+        Error(absl::StatusCode::kAborted, "FENCED",
+              absl::StrCat("the claim of '", claim.name,
+                           "' was refused: its owner has taken it back, or "
+                           "whoever ordered it has changed meanwhile"))
+            .NotExecuted());
     return;
   }
   const int64_t now_revision =
@@ -390,6 +404,104 @@ void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
       Epoch{membership_->generation(), static_cast<uint64_t>(revision)};
   claimed.instance = attempt->instance;
   attempt->done(std::move(claimed));
+}
+
+// -- Moving ------------------------------------------------------------------
+
+struct GlobalRegistry::Retaking {
+  store::v1::NameRecord mine;
+  std::string value;
+  std::string from;
+  // Not 0: that of the record of `from` that is replaced.
+  int64_t replaces = 0;
+  absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done;
+};
+
+void GlobalRegistry::Learn(const store::v1::NameRecord& record,
+                           int64_t revision) {
+  KeyValue item;
+  item.key = membership_->keys().Name(record.name());
+  item.value = record.SerializeAsString();
+  item.mod_revision = revision;
+  Note(item);
+}
+
+void GlobalRegistry::TakeBack(
+    store::v1::NameRecord mine, std::string from,
+    absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) {
+  auto retaking = std::make_shared<Retaking>();
+  retaking->value = mine.SerializeAsString();
+  retaking->mine = std::move(mine);
+  retaking->from = std::move(from);
+  retaking->done = std::move(done);
+  Retake(std::move(retaking));
+}
+
+void GlobalRegistry::Retake(std::shared_ptr<Retaking> retaking) {
+  const Keys& keys = membership_->keys();
+  const std::string key = keys.Name(retaking->mine.name());
+  Txn txn;
+  txn.compares.push_back(membership_->OwnEpoch());
+  txn.compares.push_back(
+      retaking->replaces == 0
+          ? Compare::Value(key, Op::kEqual, retaking->value)
+          : Compare::ModRevision(key, Op::kEqual, retaking->replaces));
+  txn.then.push_back(StoreOp::Put(key, retaking->value));
+  txn.otherwise.push_back(StoreOp::Get(key));
+  txn.otherwise.push_back(StoreOp::Get(keys.Node(membership_->node())));
+  // A write, so that what is read is not old (guarantees E13).
+  txn.otherwise.push_back(StoreOp::Put(
+      absl::StrCat(keys.Root(), "probe/", EscapeKeyPart(membership_->node())),
+      retaking->mine.instance()));
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(std::move(txn), kTxnTimeout,
+                 [this, alive, retaking](absl::StatusOr<TxnResult> result) {
+                   if (!alive.expired()) Retook(retaking, std::move(result));
+                 });
+}
+
+void GlobalRegistry::Retook(std::shared_ptr<Retaking> retaking,
+                            absl::StatusOr<TxnResult> result) {
+  if (!result.ok()) {
+    // It may have been written; the value that is ours says so next time.
+    retaking->replaces = 0;
+    std::weak_ptr<bool> alive = alive_;
+    strand_->At(clock_->Boot() + kFreeRetry, [this, alive, retaking] {
+      if (!alive.expired()) Retake(retaking);
+    });
+    return;
+  }
+  if (result->succeeded) {
+    Learn(retaking->mine, result->revision);
+    retaking->done(
+        Epoch{membership_->generation(), static_cast<uint64_t>(result->revision)});
+    return;
+  }
+  if (result->gets.size() < 2 || result->gets[1].empty() ||
+      result->gets[1][0].create_revision != membership_->own_revision()) {
+    retaking->done(Error(absl::StatusCode::kAborted, "FENCED",
+                         "this node's epoch has ended: it owns nothing")
+                       .NotExecuted());
+    return;
+  }
+  store::v1::NameRecord now;
+  if (!result->gets[0].empty() &&
+      now.ParseFromString(result->gets[0][0].value)) {
+    Note(result->gets[0][0]);
+    if (now.SerializeAsString() == retaking->value ||
+        (!retaking->from.empty() && now.owner() == retaking->from &&
+         now.supervisor() == retaking->mine.supervisor() &&
+         now.child() == retaking->mine.child())) {
+      retaking->replaces = result->gets[0][0].mod_revision;
+      Retake(std::move(retaking));
+      return;
+    }
+  }
+  retaking->done(
+      Error(absl::StatusCode::kFailedPrecondition, "MOVED",
+            absl::StrCat("'", retaking->mine.name(),
+                         "' has been claimed by another process meanwhile"))
+          .NotExecuted());
 }
 
 void GlobalRegistry::Release(absl::string_view name, absl::string_view instance,

@@ -36,6 +36,11 @@ struct Claim {
   std::string child;
   // For example that the supervisor which ordered it is still the one.
   std::vector<Compare> also;
+  // Not 0: the name's living owner gives it away as long as its record has
+  // this revision; compared instead of the owner's death.
+  int64_t consent_revision = 0;
+  // Written with the claim, for example an event.
+  std::vector<StoreOp> then;
 };
 
 struct Claimed {
@@ -89,6 +94,17 @@ class GlobalRegistry final : public NameRegistry {
   // (any more).
   void Release(absl::string_view name, absl::string_view instance,
                absl::AnyInvocable<void(absl::Status)> done);
+  // For an owner who had given the name away and does not know, or knows that
+  // it failed: writes `mine`, its own record, again, so that no claim by its
+  // consent can commit any more; tried until the store answers. Also instead of
+  // a record of node `from` (empty: of nobody else), which has said that what
+  // it claimed the name for has failed. OK: the new epoch. FAILED_PRECONDITION
+  // MOVED: the record is another one, which Record() then has. ABORTED FENCED:
+  // this node's epoch has ended.
+  void TakeBack(store::v1::NameRecord mine, std::string from,
+                absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done);
+  // What the owner of a name has told this node of its record.
+  void Learn(const store::v1::NameRecord& record, int64_t revision);
   // The record as last seen, also of a dead owner.
   std::optional<NameRecordView> Record(absl::string_view name) const;
   // Whether the record's owner is a member with that epoch.
@@ -107,6 +123,10 @@ class GlobalRegistry final : public NameRegistry {
   // is there.
   void Settle(std::shared_ptr<Attempt> attempt, absl::Status lost);
   void Succeed(std::shared_ptr<Attempt> attempt, int64_t revision);
+  struct Retaking;
+  void Retake(std::shared_ptr<Retaking> retaking);
+  void Retook(std::shared_ptr<Retaking> retaking,
+              absl::StatusOr<TxnResult> result);
   // Releases the name of a process that has ended, however long it takes.
   void Free(const std::string& name, const std::string& instance);
   // Adopts a record that was read or written outside of the watch.

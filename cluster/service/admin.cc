@@ -121,6 +121,7 @@ void Admin::ListNodes(const admin::v1::ListNodesRequest&,
     }
     node.set_children(children[member.record.node()]);
     node.set_version(member.record.build());
+    node.set_state(member.record.draining() ? "draining" : "alive");
   }
   done(std::move(response));
 }

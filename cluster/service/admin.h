@@ -53,8 +53,17 @@ class Admin {
                Done<admin::v1::GetTreeResponse> done);
   void Apply(const admin::v1::ApplyRequest& request,
              Done<admin::v1::ApplyResponse> done);
+  // -- admin_drain.cc
+  void DrainNode(const admin::v1::DrainNodeRequest& request,
+                 Done<admin::v1::DrainNodeResponse> done);
+  void UndrainNode(const admin::v1::UndrainNodeRequest& request,
+                   Done<admin::v1::UndrainNodeResponse> done);
 
  private:
+  // What runs on `node` that a drain is about: children of trees, and names
+  // that nobody can move.
+  void ListLeft(const std::string& node,
+                Done<admin::v1::DrainNodeResponse> done);
   struct Applying;
 
   // ALREADY_EXISTS NAME_TAKEN if a name belongs to somebody else.

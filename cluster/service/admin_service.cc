@@ -117,4 +117,18 @@ grpc::ServerUnaryReactor* AdminService::Apply(
   return Serve(context, *request, response, &Admin::Apply);
 }
 
+grpc::ServerUnaryReactor* AdminService::DrainNode(
+    grpc::CallbackServerContext* context,
+    const admin::v1::DrainNodeRequest* request,
+    admin::v1::DrainNodeResponse* response) {
+  return Serve(context, *request, response, &Admin::DrainNode);
+}
+
+grpc::ServerUnaryReactor* AdminService::UndrainNode(
+    grpc::CallbackServerContext* context,
+    const admin::v1::UndrainNodeRequest* request,
+    admin::v1::UndrainNodeResponse* response) {
+  return Serve(context, *request, response, &Admin::UndrainNode);
+}
+
 }  // namespace muster

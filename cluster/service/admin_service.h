@@ -42,6 +42,14 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* Apply(grpc::CallbackServerContext* context,
                                   const admin::v1::ApplyRequest* request,
                                   admin::v1::ApplyResponse* response) override;
+  grpc::ServerUnaryReactor* DrainNode(
+      grpc::CallbackServerContext* context,
+      const admin::v1::DrainNodeRequest* request,
+      admin::v1::DrainNodeResponse* response) override;
+  grpc::ServerUnaryReactor* UndrainNode(
+      grpc::CallbackServerContext* context,
+      const admin::v1::UndrainNodeRequest* request,
+      admin::v1::UndrainNodeResponse* response) override;
 
  private:
   template <typename Request, typename Response>

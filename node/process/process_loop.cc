@@ -141,6 +141,9 @@ Process::Work Process::NextWork(bool fence_open) {
     if (frozen != Work::kNone) return frozen;
   }
   if (continue_.has_value()) return Work::kContinue;
+  const Work moving = MovingWorkLocked();
+  if (moving != Work::kNone) return moving;
+  if (HoldsLocked()) return leave();
   // Acquire: whoever revoked it has taken the response.
   while (!mailbox_.empty() && mailbox_.front().revoked != nullptr &&
          mailbox_.front().revoked->load(std::memory_order_acquire)) {
@@ -159,6 +162,10 @@ Process::Work Process::NextWork(bool fence_open) {
     ++idle_generation_;
     if (!current_.is_system()) hibernating_ = false;
     return Work::kMessage;
+  }
+  if (moving_ == Moving::kAsked) {  // For a reply that it owes somebody.
+    leave();
+    return Work::kThaw;
   }
   if (suspended_) return leave();  // otp Y3, Y4
   if (timeout_due_) {
@@ -275,6 +282,21 @@ void Process::Dispatch(Work work) {
       return;
     case Work::kRefuse:
       RefuseFrozen();
+      return;
+    case Work::kHold:
+      TakeHold();
+      return;
+    case Work::kRetire: {
+      std::optional<ExitReason> reason;
+      {
+        MutexLock lock(&mu_);
+        reason = std::exchange(retire_reason_, std::nullopt);
+      }
+      BeginTerminate(*std::move(reason));
+      return;
+    }
+    case Work::kHandOff:
+      PassOnAndEnd();
       return;
     case Work::kMessage:
       break;
@@ -401,6 +423,7 @@ void Process::Settle() {
 void Process::Apply(Stage stage, internal::Decision decision) {
   using Kind = internal::Decision::Kind;
   if (stage == Stage::kTerminate) {
+    if (StaysAfterTerminate()) return;
     LogEnding(*ending_);
     Finish(*ending_);
     return;
@@ -502,6 +525,16 @@ void Process::ApplyInit(internal::Decision decision) {
     case Kind::kReply: {
       if (start_timer_ != 0) {
         runtime_->scheduler().Cancel(std::exchange(start_timer_, 0));
+      }
+      if (absl::Status restored = TakeOverState(); !restored.ok()) {
+        {
+          MutexLock lock(&mu_);
+          start_error_ = restored;
+        }
+        const ExitReason reason = ExitReason::Custom(restored.message());
+        LogEnding(reason);
+        Finish(reason);
+        return;
       }
       bool doomed;
       {

@@ -40,6 +40,14 @@ struct FakeNode {
   std::vector<google::protobuf::FileDescriptorProto> files;
   std::vector<std::string> services;
 
+  // Answered in turn; the last one stays.
+  std::vector<absl::StatusOr<admin::v1::DrainNodeResponse>> drains;
+  absl::StatusOr<admin::v1::UndrainNodeResponse> undrain;
+  absl::StatusOr<admin::v1::ChangeChildResponse> change;
+  std::vector<admin::v1::DrainNodeRequest> drain_requests;
+  admin::v1::UndrainNodeRequest undrain_request;
+  admin::v1::ChangeChildRequest change_request;
+
   admin::v1::ApplyRequest apply_request;
   admin::v1::ListProcessesRequest processes_request;
   process::v1::CallRequest call_request;
@@ -109,6 +117,24 @@ class FakeNodeClient final : public NodeClient {
   absl::StatusOr<std::vector<google::protobuf::FileDescriptorProto>>
   FilesOfName(const std::string&, absl::Duration) override {
     return node_->files;
+  }
+  absl::StatusOr<admin::v1::DrainNodeResponse> DrainNode(
+      const admin::v1::DrainNodeRequest& request, absl::Duration) override {
+    node_->drain_requests.push_back(request);
+    if (node_->drains.empty()) return admin::v1::DrainNodeResponse();
+    auto drain = node_->drains.front();
+    if (node_->drains.size() > 1) node_->drains.erase(node_->drains.begin());
+    return drain;
+  }
+  absl::StatusOr<admin::v1::UndrainNodeResponse> UndrainNode(
+      const admin::v1::UndrainNodeRequest& request, absl::Duration) override {
+    node_->undrain_request = request;
+    return node_->undrain;
+  }
+  absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
+      const admin::v1::ChangeChildRequest& request, absl::Duration) override {
+    node_->change_request = request;
+    return node_->change;
   }
 
  private:
