@@ -1,5 +1,6 @@
 #include "node/peer/node_router.h"
 
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <optional>
@@ -24,12 +25,20 @@ namespace {
 
 // Messages that may wait for one name to be looked up.
 constexpr size_t kWaitingMax = 10'000;
+// How long a call to a name that restarts is held before it is tried again.
+constexpr absl::Duration kHoldDelay = absl::Milliseconds(50);
 
 using Found = absl::StatusOr<NameEntry>;
 
 bool IsFenced(const absl::Status& status) {
   return status.code() == absl::StatusCode::kAborted &&
          ReasonOf(status) == "FENCED" &&
+         OutcomeOf(status) == Outcome::kNotExecuted;
+}
+
+// Its supervisor brings it back, and it has not run.
+bool IsRestarting(const absl::Status& status) {
+  return absl::IsUnavailable(status) && ReasonOf(status) == "RESTARTING" &&
          OutcomeOf(status) == Outcome::kNotExecuted;
 }
 
@@ -74,6 +83,7 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     Request request;
     std::shared_ptr<CallSlot> slot;
     bool tried = false;  // At another node.
+    uint32_t hops = 0;   // As it came.
   };
   struct Cast {
     Cast(Request r, absl::AnyInvocable<void(absl::Status)> t)
@@ -100,11 +110,15 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   absl::StatusOr<Pid> FindHere(const ServerRef& target,
                                const NameEntry& entry) const;
   void Forward(std::shared_ptr<Call> call, const Found& found);
+  // Ends the call, or tries again a little later: see NodeRouter.
+  void Finish(const std::shared_ptr<Call>& call, CallResult result);
   void Forward(std::shared_ptr<Cast> cast, const Found& found);
 
   Runtime* const runtime_;
   NameRegistry* const names_;
   Peers* const peers_;
+
+  std::atomic<size_t> held_{0};  // Calls that wait in Finish.
 
   Mutex mu_;
   // Name -> who waits for the store's answer, in order.
@@ -248,6 +262,7 @@ void NodeRouter::Core::RouteCall(Request request,
     case ServerRef::Kind::kGlobal: {
       const std::string name = target.name();
       auto call = std::make_shared<Call>(std::move(request), std::move(slot));
+      call->hops = call->request.meta.hops;
       LookUp(name, [core = shared_from_this(), call](const Found& found) {
         core->Forward(call, found);
       });
@@ -259,8 +274,8 @@ void NodeRouter::Core::RouteCall(Request request,
 void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
   if (call->slot->done()) return;  // The caller gave up.
   Request& request = call->request;
-  const auto fail = [&call](absl::Status status) {
-    call->slot->Complete(CallResult(std::move(status)));
+  const auto fail = [this, &call](absl::Status status) {
+    Finish(call, CallResult(std::move(status)));
   };
   if (!found.ok()) return fail(NotFound(request.target, found));
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
@@ -286,7 +301,7 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
       std::make_shared<CallSlot>([core = shared_from_this(), call,
                                   tried = found->epoch](CallResult result) {
         if (!IsFenced(result.status)) {
-          call->slot->Complete(std::move(result));
+          core->Finish(call, std::move(result));
           return;
         }
         // It did not run there and will not: look again, and only there.
@@ -297,6 +312,29 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
   CancelWith(*call->slot, attempt);
   peers_->SendCall(found->pid.node, found->pid, request, std::move(attempt),
                    call->slot);
+}
+
+void NodeRouter::Core::Finish(const std::shared_ptr<Call>& call,
+                              CallResult result) {
+  const BootTime now = runtime_->clock().Boot();
+  const BootTime next = now + kHoldDelay;
+  const BootTime deadline = call->request.meta.deadline;
+  const bool holds = IsRestarting(result.status) &&
+                     call->request.caller.empty() && !deadline.is_infinite() &&
+                     next + kHoldDelay < deadline && !call->slot->done();
+  // Relaxed: a bound that need not be exact.
+  if (!holds || held_.load(std::memory_order_relaxed) >= kWaitingMax) {
+    call->slot->Complete(std::move(result));
+    return;
+  }
+  held_.fetch_add(1, std::memory_order_relaxed);
+  call->request.meta.hops = call->hops;
+  runtime_->scheduler().At(next, [core = shared_from_this(), call] {
+    core->held_.fetch_sub(1, std::memory_order_relaxed);
+    core->LookUp(
+        call->request.target.name(),
+        [core, call](const Found& found) { core->Forward(call, found); });
+  });
 }
 
 // -- Casts and infos ----------------------------------------------------------

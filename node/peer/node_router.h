@@ -20,7 +20,9 @@ namespace muster {
 // and by node name. After a refusal for an old epoch (FENCED, NOT_EXECUTED) it
 // resolves anew and tries again, at most 4 hops in all, then UNAVAILABLE
 // ROUTING_LOOP; nothing else is ever sent twice. A supervised name whose
-// process is gone answers UNAVAILABLE RESTARTING. THREADS: any thread. ORDER:
+// process is gone answers UNAVAILABLE RESTARTING; a client outside, which has
+// this node for its caller, is held instead and tried again as long as its
+// deadline allows, up to 10,000 of them. THREADS: any thread. ORDER:
 // messages to a name that must first be looked up in the store wait for that
 // in the order in which they came.
 class NodeRouter final : public Router {
