@@ -163,6 +163,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
       membership_->SetDraining(draining, std::move(done));
     });
   };
+  env.reap = joined->profile.reap;
   host_ = std::make_unique<SupervisorHost>(env, &strand_, &scheduler_->clock(),
                                            random_, logger_);
   AdminParts admin;

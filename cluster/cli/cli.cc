@@ -14,6 +14,7 @@
 #include "cluster/cli/commands.h"
 #include "cluster/cli/drain_commands.h"
 #include "cluster/cli/exit_code.h"
+#include "cluster/cli/supervisor_commands.h"
 #include "cluster/cli/version.h"
 #include "cluster/cli/words.h"
 #include "nlohmann/json.hpp"
@@ -269,6 +270,80 @@ class Cli {
                                   "muster name whereis counter_a",
                                   [this] { return Client().WhereIs(target_); });
     whereis->add_option("NAME", target_, "the name")->required();
+
+    AddSupervisorNoun();
+  }
+
+  void AddSupervisorNoun() {
+    CLI::App* const noun =
+        AddNoun("supervisor", "Trees of the cluster and their children.");
+    Add(noun, "list", "Supervisors, with how many of their children run.",
+        "muster supervisor list",
+        [this] { return SupervisorList(env_, flags_); });
+    CLI::App* const tree =
+        Add(noun, "tree", "Children of all supervisors, or of one.",
+            "muster supervisor tree application", [this] {
+              return SupervisorTree(env_, flags_, supervisor_.supervisor);
+            });
+    tree->add_option("SUPERVISOR", supervisor_.supervisor, "only this one");
+    CLI::App* const get = Add(
+        noun, "get", "What a supervisor goes by, and its children.",
+        "muster supervisor get application", [this] {
+          return SupervisorGet(env_, flags_, supervisor_.supervisor);
+        });
+    get->add_option("SUPERVISOR", supervisor_.supervisor, "its id")->required();
+    CLI::App* const start = Add(
+        noun, "start-child",
+        "Add a child to a tree, and wait until it runs.",
+        "muster supervisor start-child application c --type counter "
+        "--options '{\"initial_value\": 5}'",
+        [this] { return SupervisorStartChild(env_, flags_, supervisor_); });
+    start->add_option("SUPERVISOR", supervisor_.supervisor, "its id")
+        ->required();
+    start->add_option("CHILD", supervisor_.child, "the child's id");
+    start->add_option("--type", supervisor_.type, "its server type");
+    start->add_option("--name", supervisor_.name,
+                      "its cluster-wide name (default: the id)");
+    start->add_option("--options", supervisor_.options,
+                      "the type's options as JSON; - reads stdin");
+    start->add_option("--restart", supervisor_.restart,
+                      "permanent, transient or temporary (default: the "
+                      "type's)");
+    start->add_option("-f,--file", supervisor_.file,
+                      "the child in YAML, as in a manifest; - reads stdin");
+    AddChildVerb(noun, "terminate-child",
+                 "Stop a child; it stays part of the tree.", true,
+                 [this] {
+                   return SupervisorTerminateChild(env_, flags_, supervisor_);
+                 });
+    AddChildVerb(noun, "restart-child",
+                 "Start a child that was terminated or has ended.", false,
+                 [this] {
+                   return SupervisorRestartChild(env_, flags_, supervisor_);
+                 });
+    AddChildVerb(noun, "delete-child",
+                 "Forget a child that was terminated or has ended.", true,
+                 [this] {
+                   return SupervisorDeleteChild(env_, flags_, supervisor_);
+                 });
+  }
+
+  void AddChildVerb(CLI::App* noun, const std::string& verb,
+                    const std::string& what, bool destroys,
+                    std::function<CommandResult()> run) {
+    CLI::App* const command = Add(
+        noun, verb, what,
+        absl::StrCat("muster supervisor ", verb, " application counter_a",
+                     destroys ? " --yes" : ""),
+        std::move(run));
+    command->add_option("SUPERVISOR", supervisor_.supervisor, "its id")
+        ->required();
+    command->add_option("CHILD", supervisor_.child, "the child's id")
+        ->required();
+    if (!destroys) return;
+    command->add_flag("--yes", supervisor_.yes, "do not ask");
+    command->add_flag("--dry-run", supervisor_.dry_run,
+                      "only say what it would do");
   }
 
   CommandResult WaitFor() {
@@ -455,6 +530,7 @@ class Cli {
   bool no_wait_ = false;
   bool system_ = false;
   NodeConfig config_;
+  SupervisorFlags supervisor_;
 };
 
 }  // namespace

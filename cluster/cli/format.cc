@@ -196,6 +196,19 @@ std::string ProtoDurationText(const google::protobuf::Duration& d) {
   return DurationText(FromProtoDuration(d));
 }
 
+std::string SupervisorState(const admin::v1::Supervisor& supervisor) {
+  if (!supervisor.failed().empty()) return "failed";
+  return supervisor.node().empty() ? "failing over" : "running";
+}
+
+// "2/3"
+std::string RunningText(const admin::v1::Supervisor& supervisor) {
+  const auto runs = std::count_if(
+      supervisor.children().begin(), supervisor.children().end(),
+      [](const admin::v1::Child& child) { return child.state() == "running"; });
+  return absl::StrCat(runs, "/", supervisor.children_size());
+}
+
 }  // namespace
 
 std::string ToJson(const Message& message) {
@@ -367,11 +380,8 @@ std::string TreeTable(const admin::v1::GetTreeResponse& response) {
   std::vector<std::vector<std::string>> rows = {
       {"SUPERVISOR/CHILD", "STATE", "NODE", "TYPE", "NAME", "PID", "DETAIL"}};
   for (const admin::v1::Supervisor& supervisor : response.supervisors()) {
-    std::string state = "running";
-    if (supervisor.node().empty()) state = "failing over";
-    if (!supervisor.failed().empty()) state = "failed";
     rows.push_back(
-        {supervisor.id(), state, supervisor.node(),
+        {supervisor.id(), SupervisorState(supervisor), supervisor.node(),
          StrategyText(supervisor.strategy()), "", "",
          supervisor.failed().empty()
              ? absl::StrCat("at most ", supervisor.intensity(), " restarts in ",
@@ -385,6 +395,45 @@ std::string TreeTable(const admin::v1::GetTreeResponse& response) {
     }
   }
   return Table(std::move(rows));
+}
+
+std::string SupervisorTable(const admin::v1::GetTreeResponse& response) {
+  std::vector<std::vector<std::string>> rows = {
+      {"SUPERVISOR", "STATE", "NODE", "STRATEGY", "RUNNING", "DETAIL"}};
+  for (const admin::v1::Supervisor& supervisor : response.supervisors()) {
+    rows.push_back({supervisor.id(), SupervisorState(supervisor),
+                    supervisor.node(), StrategyText(supervisor.strategy()),
+                    RunningText(supervisor), supervisor.failed()});
+  }
+  return Table(std::move(rows));
+}
+
+std::string SupervisorPage(const admin::v1::Supervisor& supervisor) {
+  std::vector<std::vector<std::string>> rows = {
+      {"supervisor", supervisor.id()},
+      {"state", SupervisorState(supervisor)},
+      {"node", supervisor.node()},
+      {"strategy", StrategyText(supervisor.strategy())},
+      {"intensity",
+       absl::StrCat("at most ", supervisor.intensity(), " restarts in ",
+                    ProtoDurationText(supervisor.period()))},
+      {"children", absl::StrCat(RunningText(supervisor), " running")},
+  };
+  if (!supervisor.failed().empty()) {
+    rows.push_back({"gave up", supervisor.failed()});
+  }
+  std::string page = Table(std::move(rows));
+  if (supervisor.children().empty()) return page;
+  std::vector<std::vector<std::string>> children = {
+      {"CHILD", "STATE", "NODE", "TYPE", "RESTART", "NAME", "PID", "DETAIL"}};
+  for (const admin::v1::Child& child : supervisor.children()) {
+    children.push_back(
+        {child.id(), child.state(), child.node(), child.type(),
+         absl::AsciiStrToLower(store::v1::Restart_Name(child.restart())),
+         child.name(), child.has_pid() ? PidText(child.pid()) : "",
+         child.detail()});
+  }
+  return absl::StrCat(page, "\n", Table(std::move(children)));
 }
 
 std::string ApplyTable(const cluster::v1::Manifest& manifest,

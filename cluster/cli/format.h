@@ -50,6 +50,10 @@ std::string NameTable(const admin::v1::ListNamesResponse& response);
 std::string WhereIsTable(const process::v1::WhereIsResponse& response);
 // Supervisors, each with its children below it.
 std::string TreeTable(const admin::v1::GetTreeResponse& response);
+// Supervisors alone, with how many of their children run.
+std::string SupervisorTable(const admin::v1::GetTreeResponse& response);
+// One supervisor: what it goes by, then its children.
+std::string SupervisorPage(const admin::v1::Supervisor& supervisor);
 // One line for each child of the manifest, in its order, then the stopped.
 std::string ApplyTable(const cluster::v1::Manifest& manifest,
                        const admin::v1::ApplyResponse& response);

@@ -180,6 +180,11 @@ class GrpcNodeClient final : public NodeClient {
       absl::Duration timeout) override {
     return Write(*admin_, &AdminService::Stub::UndrainNode, request, timeout);
   }
+  absl::StatusOr<admin::v1::StartChildResponse> StartChild(
+      const admin::v1::StartChildRequest& request,
+      absl::Duration timeout) override {
+    return Write(*admin_, &AdminService::Stub::StartChild, request, timeout);
+  }
   absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
       const admin::v1::ChangeChildRequest& request,
       absl::Duration timeout) override {

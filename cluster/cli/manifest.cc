@@ -175,6 +175,15 @@ const Words<store::v1::Restart>& Restarts() {
   return *words;
 }
 
+const Words<store::v1::Placement::Policy>& Policies() {
+  static const auto* const words = new Words<store::v1::Placement::Policy>{
+      {"fewest", store::v1::Placement::FEWEST},
+      {"spread", store::v1::Placement::SPREAD},
+      {"hash", store::v1::Placement::HASH},
+  };
+  return *words;
+}
+
 class Reader {
  public:
   explicit Reader(absl::string_view file) : file_(file) {}
@@ -200,6 +209,18 @@ class Reader {
       return Missing(root, "children", "write `children: []` for none");
     }
     return manifest;
+  }
+
+  absl::StatusOr<ManifestChild> ReadOnlyChild(const YamlNode& root) {
+    if (root.kind != YamlNode::Kind::kMap) {
+      return At(root, "",
+                absl::StrCat("the file holds ", KindOf(root),
+                             "; a child is a map with at least id and type"));
+    }
+    ManifestChild child;
+    absl::Status status = ReadChild(root, "child", &child);
+    if (!status.ok()) return status;
+    return child;
   }
 
  private:
@@ -316,8 +337,12 @@ class Reader {
       return status;
     }
     if (name == "shutdown") return ReadShutdown(value, field, child);
+    if (name == "placement") {
+      return ReadPlacement(value, field, child->mutable_placement());
+    }
     return Unknown(key, absl::StrCat(path, ".", LogName(name)), name,
-                   {"id", "name", "type", "options", "restart", "shutdown"});
+                   {"id", "name", "type", "options", "restart", "shutdown",
+                    "placement"});
   }
 
   // A key for the field part of a message: as it is if it is a word.
@@ -485,6 +510,71 @@ class Reader {
                         child->mutable_shutdown()->mutable_timeout());
   }
 
+  absl::Status ReadPlacement(const YamlNode& map, const std::string& path,
+                             store::v1::Placement* placement) const {
+    if (map.kind != YamlNode::Kind::kMap) {
+      return At(map, path,
+                absl::StrCat("is ", KindOf(map),
+                             "; it must be a map of policy, spread_by, require "
+                             "and pin"));
+    }
+    for (const auto& [key, value] : map.fields) {
+      const std::string field = absl::StrCat(path, ".", LogName(key->text));
+      absl::Status status;
+      if (key->text == "policy") {
+        store::v1::Placement::Policy policy;
+        status = ReadWord(*value, field, Policies(), &policy);
+        placement->set_policy(policy);
+      } else if (key->text == "spread_by") {
+        status = ReadId(*value, field, placement->mutable_spread_by());
+      } else if (key->text == "require") {
+        status = ReadLabels(*value, field, placement);
+      } else if (key->text == "pin") {
+        status = ReadText(*value, field, placement->mutable_pin());
+        if (status.ok()) {
+          const absl::Status valid = ValidateNodeName(placement->pin());
+          if (!valid.ok()) {
+            status = At(*value, field, absl::string_view(valid.message()));
+          }
+        }
+      } else {
+        status = Unknown(*key, field, key->text,
+                         {"policy", "spread_by", "require", "pin"});
+      }
+      if (!status.ok()) return status;
+    }
+    const bool spreads = placement->policy() == store::v1::Placement::SPREAD;
+    if (spreads && placement->spread_by().empty()) {
+      return Missing(map, path + ".spread_by",
+                     "write the label to spread over, for example "
+                     "`spread_by: zone`");
+    }
+    if (!spreads && !placement->spread_by().empty()) {
+      return At(map, path + ".spread_by", "is only for `policy: spread`");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadLabels(const YamlNode& map, const std::string& path,
+                          store::v1::Placement* placement) const {
+    if (map.kind != YamlNode::Kind::kMap) {
+      return At(map, path,
+                absl::StrCat("is ", KindOf(map),
+                             "; it must be a map of labels, for example "
+                             "`{zone: a}`"));
+    }
+    for (const auto& [key, value] : map.fields) {
+      const std::string field = absl::StrCat(path, ".", LogName(key->text));
+      std::string label;
+      absl::Status status = ReadId(*key, field, &label);
+      if (!status.ok()) return status;
+      status =
+          ReadText(*value, field, &(*placement->mutable_require())[label]);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status ReadStruct(const YamlNode& map, const std::string& path,
                           google::protobuf::Struct* out) const {
     for (const auto& [key, value] : map.fields) {
@@ -573,6 +663,13 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text,
   const absl::StatusOr<YamlDocument> document = YamlDocument::Parse(text, file);
   if (!document.ok()) return document.status();
   return Reader(file).Read(document->root());
+}
+
+absl::StatusOr<ManifestChild> ParseManifestChild(absl::string_view text,
+                                                 absl::string_view file) {
+  const absl::StatusOr<YamlDocument> document = YamlDocument::Parse(text, file);
+  if (!document.ok()) return document.status();
+  return Reader(file).ReadOnlyChild(document->root());
 }
 
 std::string PlaceInManifest(absl::string_view text, absl::string_view file,

@@ -31,6 +31,11 @@ absl::StatusOr<cluster::v1::Manifest> ParseManifest(absl::string_view text,
 std::string PlaceInManifest(absl::string_view text, absl::string_view file,
                             absl::string_view path);
 
+// One child alone, as a map with the fields that it has in a manifest. Errors
+// as above.
+absl::StatusOr<cluster::v1::ManifestChild> ParseManifestChild(
+    absl::string_view text, absl::string_view file);
+
 }  // namespace muster
 
 #endif  // MUSTER_CLUSTER_CLI_MANIFEST_H_

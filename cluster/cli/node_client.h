@@ -60,6 +60,9 @@ class NodeClient {
       const admin::v1::DrainNodeRequest& request, absl::Duration timeout) = 0;
   virtual absl::StatusOr<admin::v1::UndrainNodeResponse> UndrainNode(
       const admin::v1::UndrainNodeRequest& request, absl::Duration timeout) = 0;
+  // AdminService: children of a tree.
+  virtual absl::StatusOr<admin::v1::StartChildResponse> StartChild(
+      const admin::v1::StartChildRequest& request, absl::Duration timeout) = 0;
   virtual absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
       const admin::v1::ChangeChildRequest& request, absl::Duration timeout) = 0;
 };

@@ -225,7 +225,6 @@ void GlobalRegistry::Take(
   record.set_type(attempt->claim.type);
   record.set_supervisor(attempt->claim.supervisor);
   record.set_child(attempt->claim.child);
-  record.set_moved_from(attempt->claim.moved_from);
   attempt->value = record.SerializeAsString();
   Try(std::move(attempt));
 }

@@ -39,8 +39,6 @@ struct Claim {
   // Not 0: the name's living owner gives it away as long as its record has
   // this revision; compared instead of the owner's death.
   int64_t consent_revision = 0;
-  // NameRecord.moved_from.
-  std::string moved_from;
   // Written with the claim, for example an event.
   std::vector<StoreOp> then;
 };

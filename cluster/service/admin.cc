@@ -7,7 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "cluster/service/manifest_compiler.h"
+#include "cluster/service/supervisor_patience.h"
 #include "cluster/supervisor/env.h"
 #include "google/protobuf/util/time_util.h"
 #include "muster/cluster/v1/cluster.muster.client.h"
@@ -22,10 +22,6 @@ using google::protobuf::util::TimeUtil;
 
 constexpr int kPageDefault = 1'000;
 constexpr int kPageMax = 10'000;
-// How long Apply waits until some node runs the supervisor.
-constexpr absl::Duration kSupervisorPatience = absl::Seconds(4);
-constexpr absl::Duration kSupervisorRetry = absl::Milliseconds(50);
-
 bool IsChild(const NameEntry& entry) {
   return !entry.supervisor.empty() && entry.supervisor != kHostSupervisor;
 }
@@ -290,11 +286,6 @@ struct Admin::Applying {
   cluster::v1::ApplyRequest compiled;
   BootTime deadline;
   Done<admin::v1::ApplyResponse> done;
-
-  Mutex mu;
-  std::map<std::string, KnownType> types ABSL_GUARDED_BY(mu);
-  size_t missing ABSL_GUARDED_BY(mu) = 0;
-  absl::Status failed ABSL_GUARDED_BY(mu);
 };
 
 void Admin::Apply(const admin::v1::ApplyRequest& request,
@@ -303,9 +294,21 @@ void Admin::Apply(const admin::v1::ApplyRequest& request,
   applying->manifest = request.manifest();
   applying->done = std::move(done);
   applying->deadline = parts_.runtime->clock().Boot() + kSupervisorPatience;
+  GatherTypes([this, applying](KnownTypes types, absl::Status failed) {
+    Compile(applying, std::move(types), std::move(failed));
+  });
+}
 
-  // The descriptors of the types that are named, wherever they are hosted;
-  // unknown ones are left out, and the compiler says so.
+void Admin::GatherTypes(
+    absl::AnyInvocable<void(KnownTypes, absl::Status)> done) {
+  struct Gathered {
+    absl::AnyInvocable<void(KnownTypes, absl::Status)> done;
+    Mutex mu;
+    KnownTypes types ABSL_GUARDED_BY(mu);
+    size_t missing ABSL_GUARDED_BY(mu) = 0;
+    absl::Status failed ABSL_GUARDED_BY(mu);
+  };
+  // The descriptors of all types, wherever they are hosted.
   struct Source {
     store::v1::HostedType type;
     std::string node;
@@ -316,30 +319,34 @@ void Admin::Apply(const admin::v1::ApplyRequest& request,
       hosted.emplace(type.type(), Source{type, member.record.node()});
     }
   }
+  auto gathered = std::make_shared<Gathered>();
+  gathered->done = std::move(done);
   {
-    MutexLock lock(&applying->mu);
-    applying->missing = hosted.size() + 1;
+    MutexLock lock(&gathered->mu);
+    gathered->missing = hosted.size() + 1;
   }
   std::weak_ptr<bool> alive = alive_;
-  const auto arrived = [this, alive, applying](
-                           const std::string& name,
-                           const store::v1::HostedType& type,
-                           absl::StatusOr<DescriptorSet> set) {
+  const auto arrived = [alive, gathered](const std::string& name,
+                                         const store::v1::HostedType& type,
+                                         absl::StatusOr<DescriptorSet> set) {
     if (alive.expired()) return;
-    bool last;
+    KnownTypes types;
+    absl::Status failed;
     {
-      MutexLock lock(&applying->mu);
+      MutexLock lock(&gathered->mu);
       if (set.ok()) {
         if (*set != nullptr) {
-          applying->types[name] =
+          gathered->types[name] =
               KnownType{type.options(), *std::move(set), type};
         }
       } else {
-        applying->failed = set.status();
+        gathered->failed = set.status();
       }
-      last = --applying->missing == 0;
+      if (--gathered->missing > 0) return;
+      types = std::move(gathered->types);
+      failed = std::move(gathered->failed);
     }
-    if (last) Compile(applying);
+    gathered->done(std::move(types), std::move(failed));
   };
   for (const auto& [name, source] : hosted) {
     parts_.descriptors->DescribeType(source.type, source.node,
@@ -377,14 +384,8 @@ absl::Status Admin::CheckNames(const std::string& supervisor,
   return absl::OkStatus();
 }
 
-void Admin::Compile(std::shared_ptr<Applying> applying) {
-  std::map<std::string, KnownType> types;
-  absl::Status failed;
-  {
-    MutexLock lock(&applying->mu);
-    types = std::move(applying->types);
-    failed = std::move(applying->failed);
-  }
+void Admin::Compile(std::shared_ptr<Applying> applying, KnownTypes types,
+                    absl::Status failed) {
   absl::StatusOr<cluster::v1::ApplyRequest> compiled =
       CompileManifest(applying->manifest, types);
   if (!compiled.ok()) {
@@ -431,16 +432,11 @@ void Admin::Send(std::shared_ptr<Applying> applying) {
         }
         // A new supervisor takes a moment until some node runs it. Applying
         // is safe to send again.
-        const BootTime now = parts_.runtime->clock().Boot();
-        const std::string reason = ReasonOf(answer.status());
-        const bool starting =
-            OutcomeOf(answer.status()) == Outcome::kNotExecuted &&
-            (reason == "NOPROC" || reason == "RESTARTING" ||
-             reason == "NODEDOWN" || reason == "FENCED");
-        if (!starting || now >= applying->deadline) {
+        if (!ComesBack(answer.status(), applying->deadline)) {
           applying->done(answer.status());
           return;
         }
+        const BootTime now = parts_.runtime->clock().Boot();
         parts_.runtime->scheduler().At(now + kSupervisorRetry,
                                        [this, alive, applying] {
                                          if (!alive.expired()) Send(applying);

@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLUSTER_SERVICE_ADMIN_H_
 #define MUSTER_CLUSTER_SERVICE_ADMIN_H_
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "cluster/membership/membership.h"
 #include "cluster/registry/global_registry.h"
 #include "cluster/service/descriptor_cache.h"
+#include "cluster/service/manifest_compiler.h"
 #include "cluster/supervisor/supervisor_host.h"
 #include "muster/admin/v1/admin.pb.h"
 #include "node/gen_server/runtime_caller.h"
@@ -58,18 +60,37 @@ class Admin {
                  Done<admin::v1::DrainNodeResponse> done);
   void UndrainNode(const admin::v1::UndrainNodeRequest& request,
                    Done<admin::v1::UndrainNodeResponse> done);
+  // -- admin_children.cc
+  void StartChild(const admin::v1::StartChildRequest& request,
+                  Done<admin::v1::StartChildResponse> done);
+  void ChangeChild(const admin::v1::ChangeChildRequest& request,
+                   Done<admin::v1::ChangeChildResponse> done);
 
  private:
   // What runs on `node` that a drain is about: children of trees, and names
   // that nobody can move.
   void ListLeft(const std::string& node,
                 Done<admin::v1::DrainNodeResponse> done);
+  using KnownTypes = std::map<std::string, KnownType>;
   struct Applying;
+  struct Adding;
+  struct Changing;
 
+  // The types of all nodes with their descriptors; those whose node did not
+  // answer are left out, and `failed` says so.
+  void GatherTypes(absl::AnyInvocable<void(KnownTypes, absl::Status)> done);
+  // NOT_FOUND NO_SUPERVISOR.
+  absl::Status CheckSupervisor(const std::string& supervisor) const;
+  // Whether a request that failed so is to be sent again: its supervisor is on
+  // its way to another node.
+  bool ComesBack(const absl::Status& status, BootTime deadline) const;
+  void SendAdd(std::shared_ptr<Adding> adding);
+  void SendChange(std::shared_ptr<Changing> changing);
   // ALREADY_EXISTS NAME_TAKEN if a name belongs to somebody else.
   absl::Status CheckNames(const std::string& supervisor,
                           const cluster::v1::ApplyRequest& request) const;
-  void Compile(std::shared_ptr<Applying> applying);
+  void Compile(std::shared_ptr<Applying> applying, KnownTypes types,
+               absl::Status failed);
   void Send(std::shared_ptr<Applying> applying);
 
   const AdminParts parts_;

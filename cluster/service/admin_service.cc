@@ -131,4 +131,18 @@ grpc::ServerUnaryReactor* AdminService::UndrainNode(
   return Serve(context, *request, response, &Admin::UndrainNode);
 }
 
+grpc::ServerUnaryReactor* AdminService::StartChild(
+    grpc::CallbackServerContext* context,
+    const admin::v1::StartChildRequest* request,
+    admin::v1::StartChildResponse* response) {
+  return Serve(context, *request, response, &Admin::StartChild);
+}
+
+grpc::ServerUnaryReactor* AdminService::ChangeChild(
+    grpc::CallbackServerContext* context,
+    const admin::v1::ChangeChildRequest* request,
+    admin::v1::ChangeChildResponse* response) {
+  return Serve(context, *request, response, &Admin::ChangeChild);
+}
+
 }  // namespace muster

@@ -50,6 +50,14 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
       grpc::CallbackServerContext* context,
       const admin::v1::UndrainNodeRequest* request,
       admin::v1::UndrainNodeResponse* response) override;
+  grpc::ServerUnaryReactor* StartChild(
+      grpc::CallbackServerContext* context,
+      const admin::v1::StartChildRequest* request,
+      admin::v1::StartChildResponse* response) override;
+  grpc::ServerUnaryReactor* ChangeChild(
+      grpc::CallbackServerContext* context,
+      const admin::v1::ChangeChildRequest* request,
+      admin::v1::ChangeChildResponse* response) override;
 
  private:
   template <typename Request, typename Response>

@@ -20,6 +20,8 @@ using google::protobuf::util::TimeUtil;
 
 constexpr size_t kIdBytesMax = 63;
 constexpr size_t kOptionsBytesMax = size_t{1} << 20;
+constexpr int kLabelsMax = 32;
+constexpr size_t kLabelBytesMax = 255;
 constexpr uint32_t kIntensityDefault = 3;
 constexpr int kPeriodDefaultSeconds = 5;
 constexpr int kShutdownDefaultSeconds = 5;
@@ -93,7 +95,115 @@ absl::StatusOr<core::v1::Payload> CompileOptions(
   return payload;
 }
 
+absl::Status CheckPlacement(const std::string& path,
+                            const store::v1::Placement& placement) {
+  const std::string& label = placement.spread_by();
+  switch (placement.policy()) {
+    case store::v1::Placement::SPREAD:
+      if (absl::Status id = CheckId(path + ".spread_by", label); !id.ok()) {
+        return id;
+      }
+      break;
+    case store::v1::Placement::POLICY_UNSPECIFIED:
+    case store::v1::Placement::FEWEST:
+    case store::v1::Placement::HASH:
+      if (!label.empty()) {
+        return Bad(path + ".spread_by", "is only for the policy spread");
+      }
+      break;
+    default:
+      return Bad(path + ".policy", "is unknown");
+  }
+  if (placement.require_size() > kLabelsMax) {
+    return Bad(path + ".require", absl::StrCat("at most ", kLabelsMax,
+                                               " labels"));
+  }
+  // In an order of their own, so that the same manifest has the same error.
+  const std::map<std::string, std::string> require(placement.require().begin(),
+                                                   placement.require().end());
+  for (const auto& [name, value] : require) {
+    if (absl::Status id = CheckId(path + ".require", name); !id.ok()) return id;
+    if (value.size() > kLabelBytesMax) {
+      return Bad(path + ".require",
+                 absl::StrCat("the value of ", name, " has ", value.size(),
+                              " bytes; at most ", kLabelBytesMax));
+    }
+  }
+  if (!placement.pin().empty()) {
+    if (absl::Status valid = ValidateNodeName(placement.pin()); !valid.ok()) {
+      return Bad(path + ".pin", valid.message());
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+absl::StatusOr<store::v1::ChildSpec> CompileChild(
+    const std::string& path, const cluster::v1::ManifestChild& child,
+    const std::map<std::string, KnownType>& types) {
+  store::v1::ChildSpec spec;
+  if (absl::Status id = CheckId(absl::StrCat(path, ".id"), child.id());
+      !id.ok()) {
+    return id;
+  }
+  spec.set_id(child.id());
+  spec.set_name(child.name().empty() ? child.id() : child.name());
+  if (absl::Status valid = ValidateName(spec.name()); !valid.ok()) {
+    return Bad(absl::StrCat(path, ".name"), valid.message());
+  }
+  if (absl::StartsWith(spec.name(), "muster/")) {
+    return Bad(absl::StrCat(path, ".name"),
+               "names that begin with muster/ are the cluster's own");
+  }
+  if (child.type().empty()) {
+    return Bad(absl::StrCat(path, ".type"), "is missing");
+  }
+  const auto type = types.find(child.type());
+  if (type == types.end()) {
+    std::string known;
+    for (const auto& [name, unused] : types) {
+      absl::StrAppend(&known, known.empty() ? "" : ", ", name);
+    }
+    return Bad(
+        absl::StrCat(path, ".type"),
+        absl::StrCat("no node has a server type ", LogSafe(child.type()),
+                     "; there are: ", known.empty() ? "none" : known));
+  }
+  spec.set_type(child.type());
+  absl::StatusOr<core::v1::Payload> options = CompileOptions(
+      absl::StrCat(path, ".options"), child.options(), type->second);
+  if (!options.ok()) return options.status();
+  *spec.mutable_options() = *std::move(options);
+  const store::v1::HostedType& defaults = type->second.hosted;
+  spec.set_restart(child.restart());
+  if (spec.restart() == store::v1::RESTART_UNSPECIFIED) {
+    spec.set_restart(defaults.restart());
+  }
+  if (spec.restart() == store::v1::RESTART_UNSPECIFIED) {
+    spec.set_restart(store::v1::PERMANENT);
+  }
+  if (child.has_shutdown()) {
+    *spec.mutable_shutdown() = child.shutdown();
+    if (TimeUtil::DurationToNanoseconds(child.shutdown().timeout()) < 0) {
+      return Bad(absl::StrCat(path, ".shutdown"), "must not be negative");
+    }
+  } else if (defaults.has_shutdown()) {
+    *spec.mutable_shutdown() = defaults.shutdown();
+  } else {
+    *spec.mutable_shutdown()->mutable_timeout() =
+        TimeUtil::SecondsToDuration(kShutdownDefaultSeconds);
+  }
+  if (child.has_placement()) {
+    if (absl::Status placed = CheckPlacement(absl::StrCat(path, ".placement"),
+                                             child.placement());
+        !placed.ok()) {
+      return placed;
+    }
+    *spec.mutable_placement() = child.placement();
+  }
+  return spec;
+}
 
 absl::StatusOr<cluster::v1::ApplyRequest> CompileManifest(
     const cluster::v1::Manifest& manifest,
@@ -104,8 +214,8 @@ absl::StatusOr<cluster::v1::ApplyRequest> CompileManifest(
   request.set_strategy(manifest.strategy() == store::v1::STRATEGY_UNSPECIFIED
                            ? store::v1::ONE_FOR_ONE
                            : manifest.strategy());
-  if (request.strategy() != store::v1::ONE_FOR_ONE) {
-    return Bad("strategy", "cluster supervisors have one_for_one so far");
+  if (!store::v1::Strategy_IsValid(request.strategy())) {
+    return Bad("strategy", "is unknown");
   }
   request.set_intensity(manifest.has_intensity() ? manifest.intensity()
                                                  : kIntensityDefault);
@@ -120,62 +230,16 @@ absl::StatusOr<cluster::v1::ApplyRequest> CompileManifest(
   for (int i = 0; i < manifest.children_size(); ++i) {
     const cluster::v1::ManifestChild& child = manifest.children(i);
     const std::string path = absl::StrCat("children[", i, "]");
-    id = CheckId(absl::StrCat(path, ".id"), child.id());
-    if (!id.ok()) return id;
+    absl::StatusOr<store::v1::ChildSpec> spec =
+        CompileChild(path, child, types);
+    if (!spec.ok()) return spec.status();
     const auto [same, fresh] = ids.emplace(child.id(), i);
     if (!fresh) {
       return Bad(absl::StrCat(path, ".id"),
                  absl::StrCat("'", child.id(), "' is also the id of children[",
                               same->second, "]: ids are unique"));
     }
-    store::v1::ChildSpec& spec = *request.add_children();
-    spec.set_id(child.id());
-    spec.set_name(child.name().empty() ? child.id() : child.name());
-    if (absl::Status valid = ValidateName(spec.name()); !valid.ok()) {
-      return Bad(absl::StrCat(path, ".name"), valid.message());
-    }
-    if (absl::StartsWith(spec.name(), "muster/")) {
-      return Bad(absl::StrCat(path, ".name"),
-                 "names that begin with muster/ are the cluster's own");
-    }
-    if (child.type().empty()) {
-      return Bad(absl::StrCat(path, ".type"), "is missing");
-    }
-    const auto type = types.find(child.type());
-    if (type == types.end()) {
-      std::string known;
-      for (const auto& [name, unused] : types) {
-        absl::StrAppend(&known, known.empty() ? "" : ", ", name);
-      }
-      return Bad(
-          absl::StrCat(path, ".type"),
-          absl::StrCat("no node has a server type ", LogSafe(child.type()),
-                       "; there are: ", known.empty() ? "none" : known));
-    }
-    spec.set_type(child.type());
-    absl::StatusOr<core::v1::Payload> options = CompileOptions(
-        absl::StrCat(path, ".options"), child.options(), type->second);
-    if (!options.ok()) return options.status();
-    *spec.mutable_options() = *std::move(options);
-    const store::v1::HostedType& defaults = type->second.hosted;
-    spec.set_restart(child.restart());
-    if (spec.restart() == store::v1::RESTART_UNSPECIFIED) {
-      spec.set_restart(defaults.restart());
-    }
-    if (spec.restart() == store::v1::RESTART_UNSPECIFIED) {
-      spec.set_restart(store::v1::PERMANENT);
-    }
-    if (child.has_shutdown()) {
-      *spec.mutable_shutdown() = child.shutdown();
-      if (TimeUtil::DurationToNanoseconds(child.shutdown().timeout()) < 0) {
-        return Bad(absl::StrCat(path, ".shutdown"), "must not be negative");
-      }
-    } else if (defaults.has_shutdown()) {
-      *spec.mutable_shutdown() = defaults.shutdown();
-    } else {
-      *spec.mutable_shutdown()->mutable_timeout() =
-          TimeUtil::SecondsToDuration(kShutdownDefaultSeconds);
-    }
+    *request.add_children() = *std::move(spec);
   }
   return request;
 }

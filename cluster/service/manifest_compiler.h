@@ -29,6 +29,11 @@ absl::StatusOr<cluster::v1::ApplyRequest> CompileManifest(
     const cluster::v1::Manifest& manifest,
     const std::map<std::string, KnownType>& types);
 
+// One child of it, as CompileManifest does; `path` is how errors name it.
+absl::StatusOr<store::v1::ChildSpec> CompileChild(
+    const std::string& path, const cluster::v1::ManifestChild& child,
+    const std::map<std::string, KnownType>& types);
+
 }  // namespace muster
 
 #endif  // MUSTER_CLUSTER_SERVICE_MANIFEST_COMPILER_H_

@@ -143,7 +143,6 @@ void Agent::SendAccept(const Key& key, Entry& entry, Context& self) {
   *request.mutable_from() = entry.pid.ToProto();
   if (move.snapshot.has_value()) *request.mutable_snapshot() = *move.snapshot;
   request.set_alias(move.alias);
-  request.set_instance(entry.instance);
   CallOptions options;
   options.timeout = kAcceptTimeout;
   Runtime* const runtime = env_.runtime;
@@ -167,7 +166,6 @@ void Agent::Accepted(AcceptDone& done, Context& self) {
     record.set_owner_revision(pid.epoch.revision);
     record.set_process(pid.number);
     record.set_instance(done.result->instance());
-    record.set_moved_from(move.record.instance());
     HandOver(*entry, record, Epoch::FromProto(done.result->epoch()), self);
     return;
   }
@@ -342,7 +340,6 @@ Reply<AcceptChildResponse> Agent::AcceptChild(const AcceptChildRequest& request,
   }
   Claim claim;
   claim.consent_revision = static_cast<int64_t>(request.name_revision());
-  claim.moved_from = request.instance();
   store::v1::EventRecord event;
   event.set_kind("child.moved");
   event.set_name(entry.spec.name());

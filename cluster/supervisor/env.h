@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "cluster/membership/membership.h"
 #include "cluster/registry/global_registry.h"
 #include "cluster/store/store.h"
@@ -30,6 +31,8 @@ struct ClusterEnv {
       set_draining;
   // This node's server types by name.
   const std::map<std::string, ServerTypeInfo>* types = nullptr;
+  // R of the cluster's profile.
+  absl::Duration reap = absl::Milliseconds(3750);
 };
 
 // Name of every node's agent, a local name.

@@ -1,9 +1,11 @@
 #include "cluster/supervisor/supervisor_host.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cluster/supervisor/cluster_supervisor.h"
+#include "cluster/supervisor/placement.h"
 #include "google/protobuf/util/time_util.h"
 #include "muster/store/v1/store.pb.h"
 #include "node/types/status.h"
@@ -27,7 +29,8 @@ SupervisorHost::SupervisorHost(ClusterEnv env, Strand* strand, Clock* clock,
       strand_(strand),
       clock_(clock),
       random_(random),
-      logger_(logger) {}
+      logger_(logger),
+      toll_(env.reap) {}
 
 SupervisorHost::~SupervisorHost() = default;
 
@@ -90,17 +93,28 @@ void SupervisorHost::Look() {
 
 void SupervisorHost::Retire() { retired_ = true; }
 
-absl::Duration SupervisorHost::Patience() const {
+// Each supervisor has an order of the nodes of its own, so that those of a node
+// that died do not all go to one other. The first does not wait at all.
+absl::Duration SupervisorHost::Patience(const std::string& id) {
+  const std::string& own = env_.membership->node();
+  const uint64_t weight = RendezvousWeight(id, own);
   int rank = 0;
   for (const Member& member : env_.membership->Members()) {
-    if (member.record.node() == env_.membership->node()) break;
-    if (++rank == kRanks) break;
+    if (member.record.draining() && member.record.node() != own) continue;
+    if (RendezvousWeight(id, member.record.node()) > weight) ++rank;
   }
-  return rank * kRankDelay;
+  absl::Duration patience = std::min(rank, kRanks) * kRankDelay;
+  if (toll_.IsMass()) patience += random_->Jitter(env_.reap / 2);
+  return patience;
 }
 
 void SupervisorHost::LookNow() {
   if (retired_ || records_ == nullptr || !records_->synced()) return;
+  std::map<std::string, uint64_t> nodes;
+  for (const Member& member : env_.membership->Members()) {
+    nodes[member.record.node()] = member.epoch.revision;
+  }
+  toll_.Note(nodes, clock_->Boot());
   for (const auto& [id, pid] : running_) {
     env_.runtime->SendLocal(pid, Info(LookAgain{}));
   }
@@ -113,7 +127,7 @@ void SupervisorHost::LookNow() {
     }
     claiming_.insert(id);
     std::weak_ptr<bool> alive = alive_;
-    strand_->At(clock_->Boot() + Patience(), [this, alive, id] {
+    strand_->At(clock_->Boot() + Patience(id), [this, alive, id] {
       if (!alive.expired()) TryClaim(id);
     });
   }

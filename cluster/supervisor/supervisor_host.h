@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "cluster/store/replica.h"
+#include "cluster/supervisor/death_toll.h"
 #include "cluster/supervisor/env.h"
 #include "node/base/log.h"
 #include "node/base/strand.h"
@@ -18,8 +19,8 @@
 namespace muster {
 
 // One on every node. Follows the supervisor records; one whose name has no
-// living owner is claimed and started here. All nodes try, the lower node ids
-// sooner, and the store lets one win. LIFETIME: the strand is closed before it
+// living owner is claimed and started here. All nodes try, each after a wait of
+// its own (guarantees R15), and the store lets one win. LIFETIME: the strand is closed before it
 // is destroyed. THREADS: on the strand; Ensure and LookAgain from any.
 class SupervisorHost {
  public:
@@ -45,7 +46,8 @@ class SupervisorHost {
   void LookNow();
   void TryClaim(const std::string& id);
   void Ended(const std::string& id);
-  absl::Duration Patience() const;
+  // How long it waits before it claims one that has no owner.
+  absl::Duration Patience(const std::string& id);
 
   const ClusterEnv env_;
   Strand* const strand_;
@@ -55,6 +57,7 @@ class SupervisorHost {
   std::unique_ptr<Replica> records_;
   std::map<std::string, Pid> running_;  // Here.
   std::set<std::string> claiming_;
+  DeathToll toll_;
   bool retired_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 

@@ -134,18 +134,18 @@ TEST(DrainCommandsTest, AMoveSaysWhereItIsAndWhetherWithItsState) {
   *moved.mutable_pid() = pid.ToProto();
   moved.set_node("b");
   moved.set_with_state(true);
-  node.change = moved;
+  node.change_child = moved;
   const CliRun run(&node, {"process", "move", "c0", "--to", "b"});
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_EQ(run.out, "c0 runs on node b as b~1.7~3, with its state\n");
-  EXPECT_EQ(node.change_request.name(), "c0");
-  EXPECT_EQ(node.change_request.to_node(), "b");
-  EXPECT_EQ(node.change_request.change(),
+  EXPECT_EQ(node.change_child_requests.back().name(), "c0");
+  EXPECT_EQ(node.change_child_requests.back().to_node(), "b");
+  EXPECT_EQ(node.change_child_requests.back().change(),
             cluster::v1::ChangeChildRequest::MOVE);
   EXPECT_EQ(CliRun(&node, {"process", "move", "c0", "-o", "json"}).out,
             "{\"name\":\"c0\",\"node\":\"b\",\"pid\":\"b~1.7~3\","
             "\"with_state\":true}\n");
-  node.change = Error(absl::StatusCode::kAborted, "NOCONNECTION", "lost")
+  node.change_child = Error(absl::StatusCode::kAborted, "NOCONNECTION", "lost")
                     .Unknown()
                     .status();
   EXPECT_EQ(CliRun(&node, {"process", "move", "c0"}).code, 11);

@@ -43,11 +43,14 @@ struct FakeNode {
   // Answered in turn; the last one stays.
   std::vector<absl::StatusOr<admin::v1::DrainNodeResponse>> drains;
   absl::StatusOr<admin::v1::UndrainNodeResponse> undrain;
-  absl::StatusOr<admin::v1::ChangeChildResponse> change;
   std::vector<admin::v1::DrainNodeRequest> drain_requests;
   admin::v1::UndrainNodeRequest undrain_request;
-  admin::v1::ChangeChildRequest change_request;
 
+  absl::StatusOr<admin::v1::StartChildResponse> start_child;
+  absl::StatusOr<admin::v1::ChangeChildResponse> change_child;
+
+  admin::v1::StartChildRequest start_child_request;
+  std::vector<admin::v1::ChangeChildRequest> change_child_requests;
   admin::v1::ApplyRequest apply_request;
   admin::v1::ListProcessesRequest processes_request;
   process::v1::CallRequest call_request;
@@ -131,10 +134,15 @@ class FakeNodeClient final : public NodeClient {
     node_->undrain_request = request;
     return node_->undrain;
   }
+  absl::StatusOr<admin::v1::StartChildResponse> StartChild(
+      const admin::v1::StartChildRequest& request, absl::Duration) override {
+    node_->start_child_request = request;
+    return node_->start_child;
+  }
   absl::StatusOr<admin::v1::ChangeChildResponse> ChangeChild(
       const admin::v1::ChangeChildRequest& request, absl::Duration) override {
-    node_->change_request = request;
-    return node_->change;
+    node_->change_child_requests.push_back(request);
+    return node_->change_child;
   }
 
  private:

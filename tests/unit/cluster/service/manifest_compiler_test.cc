@@ -119,9 +119,40 @@ TEST_F(ManifestCompilerTest, TheSupervisorNeedsAnId) {
                     "'-'");
 }
 
-TEST_F(ManifestCompilerTest, OnlyOneForOneSoFar) {
-  ExpectRefused("supervisor: 's' strategy: ONE_FOR_ALL", "strategy",
-                "cluster supervisors have one_for_one so far");
+TEST_F(ManifestCompilerTest, EachStrategyOfOtpIsOne) {
+  EXPECT_EQ(MustCompile("supervisor: 's'").strategy(), store::v1::ONE_FOR_ONE);
+  EXPECT_EQ(MustCompile("supervisor: 's' strategy: ONE_FOR_ALL").strategy(),
+            store::v1::ONE_FOR_ALL);
+  EXPECT_EQ(MustCompile("supervisor: 's' strategy: REST_FOR_ONE").strategy(),
+            store::v1::REST_FOR_ONE);
+}
+
+TEST_F(ManifestCompilerTest, PlacementIsKept) {
+  const cluster::v1::ApplyRequest request = MustCompile(
+      "supervisor: 's' children { id: 'a' type: 'counter' placement { policy: "
+      "SPREAD spread_by: 'zone' require { key: 'disk' value: 'ssd' } } }");
+  const store::v1::Placement& placement = request.children(0).placement();
+  EXPECT_EQ(placement.policy(), store::v1::Placement::SPREAD);
+  EXPECT_EQ(placement.spread_by(), "zone");
+  EXPECT_EQ(placement.require().at("disk"), "ssd");
+}
+
+TEST_F(ManifestCompilerTest, WhatIsWrongWithAPlacement) {
+  const auto refused = [this](const std::string& placement,
+                              const std::string& field,
+                              const std::string& text) {
+    ExpectRefused(
+        "supervisor: 's' children { id: 'a' type: 'counter' placement { " +
+            placement + " } }",
+        "children[0].placement." + field, text);
+  };
+  refused("policy: SPREAD", "spread_by", "is missing");
+  refused("spread_by: 'zone'", "spread_by", "is only for the policy spread");
+  refused("policy: HASH spread_by: 'zone'", "spread_by",
+          "is only for the policy spread");
+  refused("require { key: '' value: 'x' }", "require", "is missing");
+  refused("require { key: 'zone' value: '" + std::string(256, 'x') + "' }",
+          "require", "the value of zone has 256 bytes; at most 255");
 }
 
 TEST_F(ManifestCompilerTest, ThePeriodIsPositive) {
