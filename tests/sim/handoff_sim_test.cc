@@ -50,6 +50,8 @@ constexpr int kSeeds = 100;
 constexpr int kSeedsPerTest = 5;
 constexpr absl::Duration kFaults = absl::Seconds(20);
 constexpr absl::string_view kMove = "/muster.cluster.v1.Agent/MoveChild";
+constexpr absl::string_view kChange =
+    "/muster.cluster.v1.ClusterSupervisor/ChangeChild";
 constexpr absl::string_view kDrain = "/muster.cluster.v1.Agent/SetDraining";
 constexpr absl::string_view kIncrement = "/counter.v1.Counter/Increment";
 
@@ -338,7 +340,7 @@ class Simulation {
     }
   }
 
-  // An order as the supervisor gives it.
+  // Asks the supervisor, or gives the order as it does.
   void Move() {
     const int child = static_cast<int>(Below(kChildren));
     const std::string name = absl::StrCat("s_c", child);
@@ -347,22 +349,32 @@ class Simulation {
     const int via = RandomNode();
     const auto supervisor = cluster_.OwnerOf(SupervisorName("s"));
     if (from < 0 || to < 0 || via < 0 || from == to || !supervisor) return;
+    ++probes_["moves"];
+    CallOptions options;
+    options.timeout = absl::Seconds(30);
+    const auto done = [this](const CallResult& result) {
+      ++probes_[result.status.ok()
+                    ? std::string("moved")
+                    : absl::StrCat("not moved: ", ReasonOf(result.status))];
+    };
+    if (Chance(60)) {
+      cluster::v1::ChangeChildRequest change;
+      change.set_child(absl::StrCat("c", child));
+      change.set_change(cluster::v1::ChangeChildRequest::MOVE);
+      change.set_to_node(SimCluster::NodeName(to));
+      cluster_.StartCall(via, SupervisorName("s"), kChange,
+                         Payload::Of(change), options, done);
+      return;
+    }
+    // Behind its back, which must cope with that.
     MoveChildRequest request;
     request.mutable_order()->set_supervisor("s");
     *request.mutable_order()->mutable_epoch() = supervisor->epoch.ToProto();
     request.set_child(absl::StrCat("c", child));
     request.set_to_node(SimCluster::NodeName(to));
-    ++probes_["moves"];
-    CallOptions options;
-    options.timeout = absl::Seconds(30);
     cluster_.StartCall(
         via, ServerRef::Local(kAgentName, SimCluster::NodeName(from)), kMove,
-        Payload::Of(request), options, [this](const CallResult& result) {
-          ++probes_[result.status.ok()
-                        ? std::string("moved")
-                        : absl::StrCat("not moved: ",
-                                       ReasonOf(result.status))];
-        });
+        Payload::Of(request), options, done);
   }
 
   // A drain and, a little later, its end.
