@@ -26,6 +26,8 @@ using admin::v1::DrainNodeResponse;
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
 constexpr absl::Duration kRequestTimeout = absl::Seconds(5);
+// What is left of the command's time may be too short for an answer.
+constexpr absl::Duration kRequestTimeoutMin = absl::Seconds(1);
 
 struct Session {
   std::unique_ptr<NodeClient> client;
@@ -37,7 +39,8 @@ absl::StatusOr<Session> Open(const CliEnv& env, const GlobalFlags& flags,
   const absl::Duration timeout = flags.timeout.value_or(default_timeout);
   Session session;
   session.end = env.clock->Boot() + timeout;
-  auto client = env.connect(flags.endpoints, std::min(timeout, kRequestTimeout));
+  auto client =
+      env.connect(flags.endpoints, std::min(timeout, kRequestTimeout));
   if (!client.ok()) return client.status();
   session.client = *std::move(client);
   return session;
@@ -49,14 +52,14 @@ absl::Duration Left(const CliEnv& env, const Session& session) {
 }
 
 size_t CountMovable(const DrainNodeResponse& response) {
-  return static_cast<size_t>(std::count_if(
-      response.left().begin(), response.left().end(),
-      [](const DrainItem& item) { return item.movable(); }));
+  return static_cast<size_t>(
+      std::count_if(response.left().begin(), response.left().end(),
+                    [](const DrainItem& item) { return item.movable(); }));
 }
 
 std::string ItemLine(const DrainItem& item) {
-  return absl::StrCat("  ", item.name(),
-                      item.detail().empty() ? "" : ": ", item.detail(), "\n");
+  return absl::StrCat("  ", item.name(), item.detail().empty() ? "" : ": ",
+                      item.detail(), "\n");
 }
 
 // What the drain would do; nothing on stdout.
@@ -110,7 +113,8 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
   if (!left.ok()) return left.status();
   if (drain.dry_run) {
     if (flags.json) {
-      nlohmann::ordered_json json = {{"node", node}, {"left", ItemsJson(*left)}};
+      nlohmann::ordered_json json = {{"node", node},
+                                     {"left", ItemsJson(*left)}};
       *env.out << json.dump() << "\n";
     } else {
       *env.out << Plan(node, *left);
@@ -137,10 +141,11 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
   bool asked = false;  // It drains.
   absl::Status failure;
   while (true) {
-    left = session->client->DrainNode(request, Left(env, *session));
-    if (left.ok()) {
+    absl::StatusOr<DrainNodeResponse> answer = session->client->DrainNode(
+        request, std::max(Left(env, *session), kRequestTimeoutMin));
+    if (answer.ok()) {
       asked = true;
-      failure = absl::OkStatus();
+      left = *std::move(answer);
       for (const DrainItem& item : left->left()) seen[item.name()] = true;
       const size_t movable = CountMovable(*left);
       if (env.err_is_terminal) {
@@ -149,20 +154,20 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
                  << std::flush;
       }
       if (movable == 0) break;
-    } else if (asked && absl::IsNotFound(left.status())) {
+    } else if (asked && absl::IsNotFound(answer.status())) {
       left = DrainNodeResponse();  // It has left the cluster meanwhile.
       break;
-    } else if (absl::IsUnavailable(left.status()) ||
-               absl::IsDeadlineExceeded(left.status()) ||
-               absl::IsAborted(left.status())) {
-      failure = left.status();
+    } else if (absl::IsUnavailable(answer.status()) ||
+               absl::IsDeadlineExceeded(answer.status()) ||
+               absl::IsAborted(answer.status())) {
+      failure = answer.status();
     } else {
-      return left.status();
+      return answer.status();
     }
     if (env.clock->Boot() >= session->end) break;
     env.sleep(kPollInterval);
   }
-  if (!failure.ok()) return failure;
+  if (!asked) return failure;
 
   std::vector<std::string> moved;
   for (const auto& [name, unused] : seen) {
@@ -202,8 +207,9 @@ CommandResult NodeUndrain(const CliEnv& env, const GlobalFlags& flags,
   const auto response =
       session->client->UndrainNode(request, Left(env, *session));
   if (!response.ok()) return response.status();
-  *env.out << (flags.json ? "{}\n" : absl::StrCat("node ", node,
-                                                   " takes children again\n"));
+  *env.out << (flags.json
+                   ? "{}\n"
+                   : absl::StrCat("node ", node, " takes children again\n"));
   return {};
 }
 
@@ -219,7 +225,8 @@ CommandResult ProcessMove(const CliEnv& env, const GlobalFlags& flags,
   request.set_change(cluster::v1::ChangeChildRequest::MOVE);
   request.set_to_node(node);
   const auto response = session->client->ChangeChild(
-      request, std::max(session->end - env.clock->Boot(), absl::ZeroDuration()));
+      request,
+      std::max(session->end - env.clock->Boot(), absl::ZeroDuration()));
   if (!response.ok()) return response.status();
   const std::string pid = Pid::FromProto(response->pid()).ToString();
   if (flags.json) {

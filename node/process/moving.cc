@@ -13,8 +13,8 @@
 //   (3) all that waited has been sent on
 //
 // At its new one a process begins as `receiving`: what its old place hands
-// over, through an alias made for that, is kept apart and goes first; EndHandOff
-// makes it `no`.
+// over, through an alias made for that, is kept apart and goes first;
+// EndHandOff makes it `no`.
 #include <utility>
 #include <vector>
 
@@ -27,6 +27,8 @@ namespace {
 
 // As the router's: a message that is sent on again and again goes nowhere.
 constexpr uint32_t kHopsMax = 4;
+// How often a process that is to be held looks whether it owes no reply.
+constexpr absl::Duration kQuietPoll = absl::Milliseconds(20);
 
 }  // namespace
 
@@ -34,6 +36,23 @@ constexpr uint32_t kHopsMax = 4;
 
 void Process::Hold(BootTime quiet_until,
                    absl::AnyInvocable<void(absl::StatusOr<Payload>)> done) {
+  // Somebody else may give a reply that it owes, which does not wake it.
+  struct Look {
+    static void Later(Runtime& runtime, std::weak_ptr<Process> weak) {
+      runtime.scheduler().At(runtime.clock().Boot() + kQuietPoll, [weak] {
+        const auto process = weak.lock();
+        if (process == nullptr) return;
+        bool submit = false;
+        {
+          MutexLock lock(&process->mu_);
+          if (process->moving_ != Moving::kAsked) return;
+          submit = process->ScheduleLocked();
+        }
+        if (submit) process->Submit();
+        Later(*process->runtime_, weak);
+      });
+    }
+  };
   bool submit = false;
   {
     MutexLock lock(&mu_);
@@ -44,6 +63,7 @@ void Process::Hold(BootTime quiet_until,
     submit = ScheduleLocked();
   }
   if (submit) Submit();
+  Look::Later(*runtime_, weak_from_this());
 }
 
 void Process::Unhold(Epoch epoch) {
@@ -108,9 +128,11 @@ void Process::EndHandOff() {
 
 bool Process::AnswersTo(Epoch epoch) const {
   MutexLock lock(&mu_);
-  return epoch == global_epoch_ ||
-         (!oldest_epoch_.empty() && !(epoch < oldest_epoch_) &&
-          epoch < global_epoch_);
+  if (epoch == global_epoch_) return true;
+  if (oldest_epoch_.empty() || epoch < oldest_epoch_) return false;
+  // While it is held it may have been given a newer one of which it has not
+  // heard yet; nothing is handled before that is known.
+  return epoch < global_epoch_ || moving_ == Moving::kHeld;
 }
 
 bool Process::AwaitsQuietLocked() {

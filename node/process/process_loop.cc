@@ -163,11 +163,8 @@ Process::Work Process::NextWork(bool fence_open) {
     if (!current_.is_system()) hibernating_ = false;
     return Work::kMessage;
   }
-  if (moving_ == Moving::kAsked) {  // For a reply that it owes somebody.
-    leave();
-    return Work::kThaw;
-  }
-  if (suspended_) return leave();  // otp Y3, Y4
+  if (moving_ == Moving::kAsked) return leave();  // It owes a reply.
+  if (suspended_) return leave();                 // otp Y3, Y4
   if (timeout_due_) {
     timeout_due_ = false;
     timeout_armed_ = false;

@@ -329,14 +329,14 @@ class Simulation {
     ++probes_[absl::StrCat("calls ", ReasonOf(call.status), " ",
                            OutcomeName(OutcomeOf(call.status)))];
     if (!faults_) {
-      probe_->Violate(absl::StrCat("F38: call ", id, " to '", call.name,
-                                   "' failed without a fault: ",
-                                   call.status.ToString()));
+      probe_->Violate(
+          absl::StrCat("F38: call ", id, " to '", call.name,
+                       "' failed without a fault: ", call.status.ToString()));
     }
     if (OutcomeOf(call.status) == Outcome::kNotExecuted && times > 0) {
-      probe_->Violate(absl::StrCat("G7 honest outcomes: call ", id,
-                                   " ran and is said not to have: ",
-                                   call.status.ToString()));
+      probe_->Violate(absl::StrCat(
+          "G7 honest outcomes: call ", id,
+          " ran and is said not to have: ", call.status.ToString()));
     }
   }
 
@@ -362,8 +362,8 @@ class Simulation {
       change.set_child(absl::StrCat("c", child));
       change.set_change(cluster::v1::ChangeChildRequest::MOVE);
       change.set_to_node(SimCluster::NodeName(to));
-      cluster_.StartCall(via, SupervisorName("s"), kChange,
-                         Payload::Of(change), options, done);
+      cluster_.StartCall(via, SupervisorName("s"), kChange, Payload::Of(change),
+                         options, done);
       return;
     }
     // Behind its back, which must cope with that.
@@ -372,9 +372,9 @@ class Simulation {
     *request.mutable_order()->mutable_epoch() = supervisor->epoch.ToProto();
     request.set_child(absl::StrCat("c", child));
     request.set_to_node(SimCluster::NodeName(to));
-    cluster_.StartCall(
-        via, ServerRef::Local(kAgentName, SimCluster::NodeName(from)), kMove,
-        Payload::Of(request), options, done);
+    cluster_.StartCall(via,
+                       ServerRef::Local(kAgentName, SimCluster::NodeName(from)),
+                       kMove, Payload::Of(request), options, done);
   }
 
   // A drain and, a little later, its end.
@@ -394,10 +394,9 @@ class Simulation {
     request.set_draining(draining);
     CallOptions options;
     options.timeout = absl::Seconds(2);
-    cluster_.StartCall(via,
-                       ServerRef::Local(kAgentName, SimCluster::NodeName(node)),
-                       kDrain, Payload::Of(request), options,
-                       [](const CallResult&) {});
+    cluster_.StartCall(
+        via, ServerRef::Local(kAgentName, SimCluster::NodeName(node)), kDrain,
+        Payload::Of(request), options, [](const CallResult&) {});
   }
 
   // -- Faults --------------------------------------------------------------
@@ -457,24 +456,22 @@ class Simulation {
       cluster_.store().Disconnect(
           cluster_.store_client(node),
           Chance(60) ? SimCut::kSilent : SimCut::kRefused);
-      RepairLater(absl::Milliseconds(100 + Below(6000)),
-                  [this, node, incarnation] {
-                    if (cluster_.IsUp(node) &&
-                        cluster_.Incarnation(node) == incarnation) {
-                      cluster_.store().Reconnect(cluster_.store_client(node));
-                    }
-                  });
+      RepairLater(absl::Milliseconds(100 + Below(6000)), [this, node,
+                                                          incarnation] {
+        if (cluster_.IsUp(node) && cluster_.Incarnation(node) == incarnation) {
+          cluster_.store().Reconnect(cluster_.store_client(node));
+        }
+      });
     } else if (kind < 85) {
       ++probes_["pauses"];
       Trace(absl::StrCat("pause n", node));
       cluster_.PauseNode(node);
-      RepairLater(absl::Milliseconds(100 + Below(5000)),
-                  [this, node, incarnation] {
-                    if (cluster_.IsUp(node) &&
-                        cluster_.Incarnation(node) == incarnation) {
-                      cluster_.ResumeNode(node);
-                    }
-                  });
+      RepairLater(absl::Milliseconds(100 + Below(5000)), [this, node,
+                                                          incarnation] {
+        if (cluster_.IsUp(node) && cluster_.Incarnation(node) == incarnation) {
+          cluster_.ResumeNode(node);
+        }
+      });
     } else {
       ++probes_["answers lost"];
       cluster_.store().LoseAnswers(cluster_.store_client(node),
@@ -500,6 +497,9 @@ class Simulation {
     std::string missing = "everything";
     while (!missing.empty() && Now() < until) {
       StartDead();
+      for (int i = 0; i < kNodes; ++i) {
+        if (cluster_.IsJoined(i)) SetDraining(i, i, false);
+      }
       cluster_.RunFor(absl::Milliseconds(200));
       missing.clear();
       for (int i = 0; i < kNodes && missing.empty(); ++i) {

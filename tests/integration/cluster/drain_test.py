@@ -16,6 +16,12 @@ _COUNTERS = 6
 _CLIENTS = 4
 _DEADLINE = 5
 
+# All nodes in turn, but those that do not serve (docs/operations.md).
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": ""},
+}
+
 
 def _manifest(directory):
     path = directory + "/counters.yaml"
@@ -58,7 +64,7 @@ class Load:
         from examples.counter import counter_pb2 as pb
         from examples.counter import counter_pb2_grpc
         options = harness.CHANNEL_OPTIONS + [
-            ("grpc.lb_policy_name", "round_robin")]
+            ("grpc.service_config", json.dumps(_SERVICE_CONFIG))]
         target = "ipv4:" + ",".join(self._endpoints)
         with grpc.insecure_channel(target, options=options) as channel:
             stub = counter_pb2_grpc.CounterStub(channel)

@@ -79,7 +79,8 @@ TEST(DrainCommandsTest, ItWaitsUntilAllHaveMoved) {
                  LeftOf({"c1"}, {}), LeftOf({}, {})};
   const CliRun run(&node, {"node", "drain", "a", "--yes", "-o", "json"});
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_EQ(run.out, "{\"node\":\"a\",\"moved\":[\"c0\",\"c1\"],\"left\":[]}\n");
+  EXPECT_EQ(run.out,
+            "{\"node\":\"a\",\"moved\":[\"c0\",\"c1\"],\"left\":[]}\n");
   EXPECT_FALSE(node.drain_requests.back().dry_run());
   EXPECT_EQ(node.drain_requests.back().node(), "a");
 }
@@ -137,17 +138,20 @@ TEST(DrainCommandsTest, AMoveSaysWhereItIsAndWhetherWithItsState) {
   node.change_child = moved;
   const CliRun run(&node, {"process", "move", "c0", "--to", "b"});
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_EQ(run.out, "c0 runs on node b as b~1.7~3, with its state\n");
+  EXPECT_EQ(run.out,
+            "c0 runs on node b as b~0000000000000001.0000000000000007~3, with "
+            "its state\n");
   EXPECT_EQ(node.change_child_requests.back().name(), "c0");
   EXPECT_EQ(node.change_child_requests.back().to_node(), "b");
   EXPECT_EQ(node.change_child_requests.back().change(),
             cluster::v1::ChangeChildRequest::MOVE);
   EXPECT_EQ(CliRun(&node, {"process", "move", "c0", "-o", "json"}).out,
-            "{\"name\":\"c0\",\"node\":\"b\",\"pid\":\"b~1.7~3\","
+            "{\"name\":\"c0\",\"node\":\"b\",\"pid\":\"b~0000000000000001."
+            "0000000000000007~3\","
             "\"with_state\":true}\n");
   node.change_child = Error(absl::StatusCode::kAborted, "NOCONNECTION", "lost")
-                    .Unknown()
-                    .status();
+                          .Unknown()
+                          .status();
   EXPECT_EQ(CliRun(&node, {"process", "move", "c0"}).code, 11);
 }
 
