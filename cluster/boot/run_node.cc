@@ -165,8 +165,9 @@ void AwaitCalls(const RpcServer& server, ThreadScheduler& scheduler) {
         return;
       }
       ThreadScheduler* const scheduler = look->scheduler;
-      scheduler->At(now + kCallsPoll,
-                    [look = std::move(look)]() mutable { Now(std::move(look)); });
+      scheduler->At(now + kCallsPoll, [look = std::move(look)]() mutable {
+        Now(std::move(look));
+      });
     }
   };
   internal::BlockUntil([&](absl::AnyInvocable<void()> done) {
@@ -177,8 +178,9 @@ void AwaitCalls(const RpcServer& server, ThreadScheduler& scheduler) {
     look->done = std::move(done);
     // Not before the server has begun to refuse new ones.
     const BootTime first = scheduler.clock().Boot() + kCallsPoll;
-    scheduler.At(first,
-                 [look = std::move(look)]() mutable { Look::Now(std::move(look)); });
+    scheduler.At(first, [look = std::move(look)]() mutable {
+      Look::Now(std::move(look));
+    });
   });
 }
 

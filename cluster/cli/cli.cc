@@ -249,15 +249,14 @@ class Cli {
     trace->add_option("NAME", target_, "the process's name or pid")->required();
     trace->add_option("--for", for_, "how long, as 10s or 2m (default 10s)");
 
-    CLI::App* const move = Add(
-        process, "move",
-        "Move a child to another node, with its state if its type has one.",
-        "muster process move counter_a --to b",
-        [this] { return ProcessMove(env_, flags_, target_, node_); });
+    CLI::App* const move =
+        Add(process, "move",
+            "Move a child to another node, with its state if its type has one.",
+            "muster process move counter_a --to b",
+            [this] { return ProcessMove(env_, flags_, target_, node_); });
     move->add_option("NAME", target_, "the child's cluster-wide name")
         ->required();
-    move->add_option("--to", node_,
-                     "the node (default: where placement says)");
+    move->add_option("--to", node_, "the node (default: where placement says)");
 
     CLI::App* const name = AddNoun("name", "Cluster-wide names.");
     CLI::App* const names =
@@ -288,13 +287,11 @@ class Cli {
     tree->add_option("SUPERVISOR", supervisor_.supervisor, "only this one");
     CLI::App* const get = Add(
         noun, "get", "What a supervisor goes by, and its children.",
-        "muster supervisor get application", [this] {
-          return SupervisorGet(env_, flags_, supervisor_.supervisor);
-        });
+        "muster supervisor get application",
+        [this] { return SupervisorGet(env_, flags_, supervisor_.supervisor); });
     get->add_option("SUPERVISOR", supervisor_.supervisor, "its id")->required();
     CLI::App* const start = Add(
-        noun, "start-child",
-        "Add a child to a tree, and wait until it runs.",
+        noun, "start-child", "Add a child to a tree, and wait until it runs.",
         "muster supervisor start-child application c --type counter "
         "--options '{\"initial_value\": 5}'",
         [this] { return SupervisorStartChild(env_, flags_, supervisor_); });
@@ -312,30 +309,27 @@ class Cli {
     start->add_option("-f,--file", supervisor_.file,
                       "the child in YAML, as in a manifest; - reads stdin");
     AddChildVerb(noun, "terminate-child",
-                 "Stop a child; it stays part of the tree.", true,
-                 [this] {
+                 "Stop a child; it stays part of the tree.", true, [this] {
                    return SupervisorTerminateChild(env_, flags_, supervisor_);
                  });
-    AddChildVerb(noun, "restart-child",
-                 "Start a child that was terminated or has ended.", false,
-                 [this] {
-                   return SupervisorRestartChild(env_, flags_, supervisor_);
-                 });
-    AddChildVerb(noun, "delete-child",
-                 "Forget a child that was terminated or has ended.", true,
-                 [this] {
-                   return SupervisorDeleteChild(env_, flags_, supervisor_);
-                 });
+    AddChildVerb(
+        noun, "restart-child",
+        "Start a child that was terminated or has ended.", false,
+        [this] { return SupervisorRestartChild(env_, flags_, supervisor_); });
+    AddChildVerb(
+        noun, "delete-child",
+        "Forget a child that was terminated or has ended.", true,
+        [this] { return SupervisorDeleteChild(env_, flags_, supervisor_); });
   }
 
   void AddChildVerb(CLI::App* noun, const std::string& verb,
                     const std::string& what, bool destroys,
                     std::function<CommandResult()> run) {
-    CLI::App* const command = Add(
-        noun, verb, what,
-        absl::StrCat("muster supervisor ", verb, " application counter_a",
-                     destroys ? " --yes" : ""),
-        std::move(run));
+    CLI::App* const command =
+        Add(noun, verb, what,
+            absl::StrCat("muster supervisor ", verb, " application counter_a",
+                         destroys ? " --yes" : ""),
+            std::move(run));
     command->add_option("SUPERVISOR", supervisor_.supervisor, "its id")
         ->required();
     command->add_option("CHILD", supervisor_.child, "the child's id")

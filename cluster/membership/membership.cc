@@ -377,12 +377,11 @@ void Membership::SetDraining(bool draining,
           }
           draining_.store(was, std::memory_order_relaxed);
           record_doubtful_ = true;
-          done(result.ok()
-                   ? Error(absl::StatusCode::kAborted, "FENCED",
-                           "this node's epoch has ended")
-                         .NotExecuted()
-                         .status()
-                   : result.status());
+          done(result.ok() ? Error(absl::StatusCode::kAborted, "FENCED",
+                                   "this node's epoch has ended")
+                                 .NotExecuted()
+                                 .status()
+                           : result.status());
         });
       });
 }

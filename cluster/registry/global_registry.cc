@@ -473,8 +473,8 @@ void GlobalRegistry::Retook(std::shared_ptr<Retaking> retaking,
   }
   if (result->succeeded) {
     Learn(retaking->mine, result->revision);
-    retaking->done(
-        Epoch{membership_->generation(), static_cast<uint64_t>(result->revision)});
+    retaking->done(Epoch{membership_->generation(),
+                         static_cast<uint64_t>(result->revision)});
     return;
   }
   if (result->gets.size() < 2 || result->gets[1].empty() ||

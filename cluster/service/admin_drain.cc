@@ -77,16 +77,16 @@ void Admin::DrainNode(const admin::v1::DrainNodeRequest& request,
   CallOptions options;
   options.timeout = kAgentTimeout;
   agent.SetDraining(std::move(set), options)
-      .Then([this, alive, node = request.node(), done = std::move(done)](
-                absl::StatusOr<cluster::v1::SetDrainingResponse>
-                    answer) mutable {
-        if (alive.expired()) return;
-        if (!answer.ok()) {
-          done(answer.status());
-          return;
-        }
-        ListLeft(node, std::move(done));
-      });
+      .Then(
+          [this, alive, node = request.node(), done = std::move(done)](
+              absl::StatusOr<cluster::v1::SetDrainingResponse> answer) mutable {
+            if (alive.expired()) return;
+            if (!answer.ok()) {
+              done(answer.status());
+              return;
+            }
+            ListLeft(node, std::move(done));
+          });
 }
 
 void Admin::UndrainNode(const admin::v1::UndrainNodeRequest& request,
@@ -100,15 +100,15 @@ void Admin::UndrainNode(const admin::v1::UndrainNodeRequest& request,
   CallOptions options;
   options.timeout = kAgentTimeout;
   agent.SetDraining(cluster::v1::SetDrainingRequest(), options)
-      .Then([done = std::move(done)](
-                absl::StatusOr<cluster::v1::SetDrainingResponse>
-                    answer) mutable {
-        if (answer.ok()) {
-          done(admin::v1::UndrainNodeResponse());
-        } else {
-          done(answer.status());
-        }
-      });
+      .Then(
+          [done = std::move(done)](
+              absl::StatusOr<cluster::v1::SetDrainingResponse> answer) mutable {
+            if (answer.ok()) {
+              done(admin::v1::UndrainNodeResponse());
+            } else {
+              done(answer.status());
+            }
+          });
 }
 
 }  // namespace muster

@@ -90,12 +90,12 @@ Reply<MoveChildResponse> Agent::MoveChild(
   move->movers.push_back(self.from());
   entry.move = std::move(move);
   Runtime* const runtime = env_.runtime;
-  runtime->Hold(
-      entry.pid, kQuietPatience,
-      [runtime, agent = self.pid(), key,
-       pid = entry.pid](absl::StatusOr<Payload> snapshot) {
-        runtime->SendLocal(agent, Info(HoldDone{key, pid, std::move(snapshot)}));
-      });
+  runtime->Hold(entry.pid, kQuietPatience,
+                [runtime, agent = self.pid(), key,
+                 pid = entry.pid](absl::StatusOr<Payload> snapshot) {
+                  runtime->SendLocal(
+                      agent, Info(HoldDone{key, pid, std::move(snapshot)}));
+                });
   return NoReply();
 }
 
@@ -127,11 +127,11 @@ void Agent::Held(HoldDone& done, Context& self) {
   }
   // No state to move: it ends as its supervisor ends it, and begins anew.
   Runtime* const runtime = env_.runtime;
-  runtime->Retire(done.pid, ExitReason::Shutdown("moved"),
-                  [runtime, agent = self.pid(), key = done.key,
-                   pid = done.pid] {
-                    runtime->SendLocal(agent, Info(RetireDone{key, pid}));
-                  });
+  runtime->Retire(
+      done.pid, ExitReason::Shutdown("moved"),
+      [runtime, agent = self.pid(), key = done.key, pid = done.pid] {
+        runtime->SendLocal(agent, Info(RetireDone{key, pid}));
+      });
 }
 
 void Agent::SendAccept(const Key& key, Entry& entry, Context& self) {
@@ -150,7 +150,8 @@ void Agent::SendAccept(const Key& key, Entry& entry, Context& self) {
   agent.AcceptChild(std::move(request), options)
       .Then([runtime, agent = self.pid(), key,
              pid = entry.pid](absl::StatusOr<AcceptChildResponse> result) {
-        runtime->SendLocal(agent, Info(AcceptDone{key, pid, std::move(result)}));
+        runtime->SendLocal(agent,
+                           Info(AcceptDone{key, pid, std::move(result)}));
       });
 }
 
@@ -230,8 +231,8 @@ void Agent::CallOff(const Key& key, Entry& entry, Epoch epoch, Context& self) {
     return;
   }
   // Its Terminate has run; its supervisor starts it again.
-  self.LogWarning(absl::StrCat("'", key.second,
-                               "' had no state to keep and ends here"));
+  self.LogWarning(
+      absl::StrCat("'", key.second, "' had no state to keep and ends here"));
   self.SendExit(entry.pid, ExitReason::Kill());
 }
 
@@ -251,10 +252,10 @@ void Agent::HandOver(Entry& entry, const store::v1::NameRecord& record,
   // Before the old process is gone, so that nobody is told that it restarts.
   env_.registry->Learn(record, static_cast<int64_t>(epoch.revision));
   env_.runtime->HandOff(entry.pid, ServerRef::Alias(pid, move.alias));
-  self.LogInfo(absl::StrCat("'", entry.spec.name(), "' has moved to '",
-                            pid.node, "' as ", pid.ToString(),
-                            move.snapshot.has_value() ? " with its state"
-                                                      : ", starting anew"));
+  self.LogInfo(absl::StrCat(
+      "'", entry.spec.name(), "' has moved to '", pid.node, "' as ",
+      pid.ToString(),
+      move.snapshot.has_value() ? " with its state" : ", starting anew"));
 }
 
 void Agent::MoveEnded(std::map<Key, Entry>::iterator at, Context& self) {

@@ -27,7 +27,8 @@ struct ClusterEnv {
   Runtime* runtime = nullptr;
   // Writes the flag into this node's record; `done` comes once. Null where
   // nobody drains.
-  std::function<void(bool draining, absl::AnyInvocable<void(absl::Status)> done)>
+  std::function<void(bool draining,
+                     absl::AnyInvocable<void(absl::Status)> done)>
       set_draining;
   // This node's server types by name.
   const std::map<std::string, ServerTypeInfo>* types = nullptr;

@@ -71,7 +71,8 @@ absl::StatusOr<muster::Payload> Counter::Snapshot(Context&) {
 absl::Status Counter::Restore(muster::Payload state, Context&) {
   const CounterValue* const value = state.As<CounterValue>();
   if (value == nullptr) {
-    return absl::InvalidArgumentError("the state is no counter.v1.CounterValue");
+    return absl::InvalidArgumentError(
+        "the state is no counter.v1.CounterValue");
   }
   value_ = value->value();
   return absl::OkStatus();

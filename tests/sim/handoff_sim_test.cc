@@ -35,7 +35,6 @@
 namespace muster {
 namespace {
 
-using cluster::v1::MoveChildRequest;
 using counter::v1::CounterOptions;
 using counter::v1::CounterValue;
 using counter::v1::DecrementRequest;
@@ -49,7 +48,6 @@ constexpr int kChildren = 4;
 constexpr int kSeeds = 100;
 constexpr int kSeedsPerTest = 5;
 constexpr absl::Duration kFaults = absl::Seconds(20);
-constexpr absl::string_view kMove = "/muster.cluster.v1.Agent/MoveChild";
 constexpr absl::string_view kChange =
     "/muster.cluster.v1.ClusterSupervisor/ChangeChild";
 constexpr absl::string_view kDrain = "/muster.cluster.v1.Agent/SetDraining";
@@ -340,15 +338,14 @@ class Simulation {
     }
   }
 
-  // Asks the supervisor, or gives the order as it does.
+  // Asks the supervisor for one.
   void Move() {
     const int child = static_cast<int>(Below(kChildren));
     const std::string name = absl::StrCat("s_c", child);
     const int from = cluster_.LivingOwnerOf(name);
     const int to = RandomNode();
     const int via = RandomNode();
-    const auto supervisor = cluster_.OwnerOf(SupervisorName("s"));
-    if (from < 0 || to < 0 || via < 0 || from == to || !supervisor) return;
+    if (from < 0 || to < 0 || via < 0 || from == to) return;
     ++probes_["moves"];
     CallOptions options;
     options.timeout = absl::Seconds(30);
@@ -357,24 +354,12 @@ class Simulation {
                     ? std::string("moved")
                     : absl::StrCat("not moved: ", ReasonOf(result.status))];
     };
-    if (Chance(60)) {
-      cluster::v1::ChangeChildRequest change;
-      change.set_child(absl::StrCat("c", child));
-      change.set_change(cluster::v1::ChangeChildRequest::MOVE);
-      change.set_to_node(SimCluster::NodeName(to));
-      cluster_.StartCall(via, SupervisorName("s"), kChange, Payload::Of(change),
-                         options, done);
-      return;
-    }
-    // Behind its back, which must cope with that.
-    MoveChildRequest request;
-    request.mutable_order()->set_supervisor("s");
-    *request.mutable_order()->mutable_epoch() = supervisor->epoch.ToProto();
-    request.set_child(absl::StrCat("c", child));
-    request.set_to_node(SimCluster::NodeName(to));
-    cluster_.StartCall(via,
-                       ServerRef::Local(kAgentName, SimCluster::NodeName(from)),
-                       kMove, Payload::Of(request), options, done);
+    cluster::v1::ChangeChildRequest change;
+    change.set_child(absl::StrCat("c", child));
+    change.set_change(cluster::v1::ChangeChildRequest::MOVE);
+    change.set_to_node(SimCluster::NodeName(to));
+    cluster_.StartCall(via, SupervisorName("s"), kChange, Payload::Of(change),
+                       options, done);
   }
 
   // A drain and, a little later, its end.

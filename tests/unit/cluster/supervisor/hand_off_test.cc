@@ -271,15 +271,15 @@ TEST_F(HandOffTest, NoCallFailsAndNoneIsLostWhileItMovesAgainAndAgain) {
     request.set_by(1);
     CallOptions options;
     options.timeout = absl::Seconds(5);
-    cluster_.StartCall(via, "s_a", kIncrement, Payload::Of(request), options,
-                       [&](CallResult result) {
-                         if (!result.status.ok()) {
-                           failures.push_back(result.status.ToString());
-                           return;
-                         }
-                         values.push_back(
-                             result.reply.Take<CounterValue>()->value());
-                       });
+    cluster_.StartCall(
+        via, "s_a", kIncrement, Payload::Of(request), options,
+        [&](CallResult result) {
+          if (!result.status.ok()) {
+            failures.push_back(result.status.ToString());
+            return;
+          }
+          values.push_back(result.reply.Take<CounterValue>()->value());
+        });
   };
   int moves = 0;
   for (int round = 0; round < 40; ++round) {
@@ -301,7 +301,8 @@ TEST_F(HandOffTest, NoCallFailsAndNoneIsLostWhileItMovesAgainAndAgain) {
   ASSERT_EQ(values.size(), static_cast<size_t>(sent));
   // Each increment ran once.
   std::sort(values.begin(), values.end());
-  for (int i = 0; i < sent; ++i) EXPECT_EQ(values[static_cast<size_t>(i)], i + 1);
+  for (int i = 0; i < sent; ++i)
+    EXPECT_EQ(values[static_cast<size_t>(i)], i + 1);
   EXPECT_GT(sent, 200);
 }
 
@@ -335,16 +336,15 @@ TEST_F(HandOffTest, WhatIsHandledAndWhatIsOwedIsFinishedFirst) {
   const auto call = [&](absl::string_view path, Payload request) {
     CallOptions options;
     options.timeout = absl::Seconds(5);
-    cluster_.StartCall(2, "s_a", path, std::move(request), options,
-                       [&, path](CallResult result) {
-                         answers.push_back(absl::StrCat(
-                             path, " ",
-                             result.status.ok()
-                                 ? absl::StrCat(result.reply
-                                                    .Take<CounterValue>()
-                                                    ->value())
-                                 : result.status.ToString()));
-                       });
+    cluster_.StartCall(
+        2, "s_a", path, std::move(request), options,
+        [&, path](CallResult result) {
+          answers.push_back(absl::StrCat(
+              path, " ",
+              result.status.ok()
+                  ? absl::StrCat(result.reply.Take<CounterValue>()->value())
+                  : result.status.ToString()));
+        });
   };
   call(kDecrement, Payload::Of(DecrementRequest()));
   IncrementRequest slow;
@@ -442,8 +442,8 @@ TEST_F(HandOffTest, ASourceThatDiesAfterTheClaimLeavesItAtTheTarget) {
   ASSERT_TRUE(Increment(to, 3).ok());
   auto result = std::make_shared<std::optional<CallResult>>();
   StartMove(from, to, result);
-  ASSERT_TRUE(cluster_.RunUntil(
-      [&] { return cluster_.LivingOwnerOf("s_a") == to; }));
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return cluster_.LivingOwnerOf("s_a") == to; }));
   cluster_.KillNode(from);
   cluster_.RunFor(absl::Seconds(8));
   EXPECT_EQ(cluster_.LivingOwnerOf("s_a"), to);
