@@ -20,6 +20,12 @@ constexpr absl::Duration kLeavePatience = absl::Seconds(3);
 // A listener with TLS ends connections after an hour, give or take a tenth
 // (RpcServer); streams are replaced before, give or take a tenth, too.
 constexpr absl::Duration kTlsStreamAge = absl::Minutes(45);
+// How often a draining node looks what is left.
+constexpr absl::Duration kDrainPoll = absl::Milliseconds(50);
+// How long after its last child has moved it still sends on what comes late;
+// longer, up to the second, while calls that it has sent on have no answer.
+constexpr absl::Duration kQuietMin = absl::Milliseconds(500);
+constexpr absl::Duration kQuietMax = absl::Seconds(5);
 
 // The supervisor of this node's own parts.
 constexpr absl::string_view kLocalParts = "muster/local";
@@ -165,6 +171,12 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   env.registry = registry_.get();
   env.runtime = runtime_.get();
   env.types = &types_;
+  env.set_draining = [this](bool draining,
+                            absl::AnyInvocable<void(absl::Status)> done) {
+    strand_.Post([this, draining, done = std::move(done)]() mutable {
+      membership_->SetDraining(draining, std::move(done));
+    });
+  };
   env.reap = joined->profile.reap;
   host_ = std::make_unique<SupervisorHost>(env, &strand_, &scheduler_->clock(),
                                            random_, logger_);
@@ -291,6 +303,80 @@ void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
         });
       });
     });
+  });
+}
+
+struct ClusterNode::Draining {
+  BootTime end;
+  BootTime quiet_since = BootTime::Infinite();
+  absl::AnyInvocable<void(std::vector<std::string>)> done;
+};
+
+void ClusterNode::Drain(
+    absl::Duration limit,
+    absl::AnyInvocable<void(std::vector<std::string> left)> done) {
+  auto draining = std::make_shared<Draining>();
+  draining->end = scheduler_->clock().Boot() + limit;
+  draining->done = std::move(done);
+  strand_.Post([this, draining] {
+    membership_->SetDraining(true, [this](const absl::Status& status) {
+      if (status.ok()) return;
+      logger_->Warning(absl::StrCat("cannot mark this node as draining: ",
+                                    status.message()));
+    });
+    LookWhetherDrained(draining);
+  });
+}
+
+std::vector<std::string> ClusterNode::ChildrenHere(bool* movable) const {
+  std::vector<std::string> here;
+  *movable = false;
+  const std::vector<Member> members = membership_->Members();
+  for (const NameEntry& entry : registry_->List("")) {
+    if (!runtime_->IsLocal(entry.pid) || entry.supervisor.empty() ||
+        absl::StartsWith(entry.name, kSystemPrefix)) {
+      continue;
+    }
+    here.push_back(entry.name);
+    for (const Member& member : members) {
+      if (member.record.node() == options_.node || member.record.draining()) {
+        continue;
+      }
+      for (const auto& type : member.record.types()) {
+        *movable = *movable || type.type() == entry.type;
+      }
+    }
+  }
+  return here;
+}
+
+void ClusterNode::LookWhetherDrained(std::shared_ptr<Draining> draining) {
+  const BootTime now = scheduler_->clock().Boot();
+  bool movable = false;
+  std::vector<std::string> here = ChildrenHere(&movable);
+  if (!here.empty()) {
+    draining->quiet_since = BootTime::Infinite();
+    if (!movable || now >= draining->end) {
+      draining->done(std::move(here));
+      return;
+    }
+  } else {
+    if (draining->quiet_since.is_infinite()) draining->quiet_since = now;
+    // Others may not have heard yet where the last ones are, and what they
+    // sent here is on its way there and back.
+    const bool alone = membership_->Members().size() <= 1;
+    const absl::Duration quiet = now - draining->quiet_since;
+    if (alone || now >= draining->end || quiet >= kQuietMax ||
+        (quiet >= kQuietMin && peers_->Tables().calls == 0)) {
+      draining->done({});
+      return;
+    }
+  }
+  strand_.At(now + kDrainPoll, [this, draining] {
+    if (!membership_->draining()) {
+      membership_->SetDraining(true, [](const absl::Status&) {});
+    }
+    LookWhetherDrained(draining);
   });
 }
 

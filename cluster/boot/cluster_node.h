@@ -102,6 +102,13 @@ class ClusterNode {
   void Start(absl::AnyInvocable<void(absl::Status)> done,
              absl::AnyInvocable<void()> on_reaped);
 
+  // Marks this node as draining and waits until the children of trees that run
+  // here have moved to others and what came late for them has been sent on, or
+  // `limit` has passed, or no other node can take what is left. `done` comes
+  // once, on the strand, with the names that stay.
+  void Drain(absl::Duration limit,
+             absl::AnyInvocable<void(std::vector<std::string> left)> done);
+
   // Stops the children that run here, in no order, then ends the membership.
   // `done` comes once, on a worker or a thread of the store's.
   void Leave(absl::AnyInvocable<void()> done);
@@ -128,6 +135,10 @@ class ClusterNode {
   absl::StatusOr<SupervisorSpec> LocalSpec();
   void StartLocalParts();
   ChildSpec GroupScopeChild(const std::string& scope);
+  struct Draining;
+  void LookWhetherDrained(std::shared_ptr<Draining> draining);
+  // Names of children that run here, and whether another node can take one.
+  std::vector<std::string> ChildrenHere(bool* movable) const;
   void StopChildren(absl::AnyInvocable<void()> done);
   void StopLocalParts(absl::AnyInvocable<void()> done);
 

@@ -5,7 +5,9 @@
 #include <signal.h>
 
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cluster/boot/cluster_node.h"
@@ -32,7 +34,12 @@
 namespace muster {
 namespace {
 
-constexpr absl::Duration kDrainGrace = absl::Seconds(1);
+// How long clients' calls that are under way may take once their connections
+// have been told to go away.
+constexpr absl::Duration kCallsGrace = absl::Seconds(5);
+constexpr absl::Duration kCallsPoll = absl::Milliseconds(20);
+// The same where the node's epoch has ended.
+constexpr absl::Duration kReapedGrace = absl::Seconds(1);
 // TlsCredentials needs a second.
 constexpr absl::Duration kRenewDelay = absl::Seconds(2);
 
@@ -178,6 +185,94 @@ absl::StatusOr<std::string> Advertised(const NodeConfig& config,
   return told->ToString();
 }
 
+// Ends the server while its calls go on: it tells its connections to go away
+// on a thread of its own, since that takes until the last call has ended.
+class ServerShutdown {
+ public:
+  explicit ServerShutdown(RpcServer* server) : server_(server) {
+    MUSTER_CHECK(
+        pthread_create(&thread_, nullptr, &ServerShutdown::Main, this) == 0);
+  }
+  ~ServerShutdown() { pthread_join(thread_, nullptr); }
+
+ private:
+  static void* Main(void* self) {
+    static_cast<ServerShutdown*>(self)->server_->Shutdown(kCallsGrace);
+    return nullptr;
+  }
+
+  RpcServer* const server_;
+  pthread_t thread_;
+};
+
+// Returns when clients have their answers, or after kCallsGrace.
+void AwaitCalls(const RpcServer& server, ThreadScheduler& scheduler) {
+  struct Look {
+    const RpcServer* server;
+    ThreadScheduler* scheduler;
+    BootTime end;
+    absl::AnyInvocable<void()> done;
+
+    static void Now(std::shared_ptr<Look> look) {
+      const BootTime now = look->scheduler->clock().Boot();
+      if (look->server->calls_under_way() == 0 || now >= look->end) {
+        look->done();
+        return;
+      }
+      ThreadScheduler* const scheduler = look->scheduler;
+      scheduler->At(now + kCallsPoll, [look = std::move(look)]() mutable {
+        Now(std::move(look));
+      });
+    }
+  };
+  internal::BlockUntil([&](absl::AnyInvocable<void()> done) {
+    auto look = std::make_shared<Look>();
+    look->server = &server;
+    look->scheduler = &scheduler;
+    look->end = scheduler.clock().Boot() + kCallsGrace;
+    look->done = std::move(done);
+    // Not before the server has begun to refuse new ones.
+    const BootTime first = scheduler.clock().Boot() + kCallsPoll;
+    scheduler.At(first, [look = std::move(look)]() mutable {
+      Look::Now(std::move(look));
+    });
+  });
+}
+
+// SIGTERM: moves the children away, lets clients finish and sends them away,
+// then leaves. What cannot move ends here and begins anew elsewhere.
+void DrainAndLeave(const NodeConfig& config, ClusterNode& node,
+                   RpcServer& server, GrpcTransport& transport,
+                   ThreadScheduler& scheduler, Logger* logger) {
+  server.SetHealth(false);
+  if (config.drain_timeout > absl::ZeroDuration()) {
+    logger->Info(absl::StrCat("draining, for up to ",
+                              absl::FormatDuration(config.drain_timeout),
+                              "; a second signal ends this at once"));
+    std::vector<std::string> left;
+    internal::BlockUntil([&](absl::AnyInvocable<void()> done) {
+      node.Drain(config.drain_timeout,
+                 [&left, done = std::move(done)](
+                     std::vector<std::string> names) mutable {
+                   left = std::move(names);
+                   done();
+                 });
+    });
+    for (const std::string& name : left) {
+      logger->Warning(absl::StrCat("'", name, "' could not move"));
+    }
+  }
+  logger->Info("leaving the cluster");
+  {
+    const ServerShutdown shutdown(&server);
+    AwaitCalls(server, scheduler);
+    internal::BlockUntil([&node](absl::AnyInvocable<void()> done) {
+      node.Leave(std::move(done));
+    });
+    transport.Shutdown();  // Peers' streams are calls, too, and never end.
+  }
+}
+
 // One incarnation: from joining to leaving. Sets `*again` if it was reaped, and
 // `*generation`, where there is no data directory, to the cluster's.
 absl::Status RunIncarnation(
@@ -314,16 +409,13 @@ absl::Status RunIncarnation(
       why = wakeup->Wait(Wakeup::Why::kJoined);
       if (why == Wakeup::Why::kReaped) *again = true;
       if (why == Wakeup::Why::kSignal) {
-        logger->Info("leaving the cluster");
-        internal::BlockUntil([&node](absl::AnyInvocable<void()> done) {
-          node.Leave(std::move(done));
-        });
+        DrainAndLeave(config, node, **rpc, transport, scheduler, logger);
       }
     }
     watches.clear();
     (*rpc)->SetBackend(nullptr);
     admin.Set(nullptr);
-    (*rpc)->Shutdown(kDrainGrace);
+    (*rpc)->Shutdown(kReapedGrace);
     node.Close();
     transport.Shutdown();
     scheduler.Stop();

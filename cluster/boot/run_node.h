@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "cluster/boot/cluster_node.h"
 #include "cluster/boot/sentinel_link.h"
 #include "muster/cluster/v1/cluster.pb.h"
@@ -53,9 +54,13 @@ struct NodeConfig {
   // The cluster's name, to confirm: if the store's generation is smaller than
   // one that this node has seen, raise it instead of refusing to start.
   std::string raise_generation;
+  // How long SIGTERM and SIGINT wait for this node's children to move away
+  // with their state; zero: they end here and begin anew elsewhere.
+  absl::Duration drain_timeout = absl::Seconds(30);
 };
 
-// Joins the cluster, serves until SIGTERM or SIGINT, and leaves cleanly.
+// Joins the cluster, serves until SIGTERM or SIGINT, drains and leaves cleanly;
+// a second signal ends the OS process at once.
 // `on_ready` is called with the address it serves on once it has joined.
 // Blocks; call it once, from the main thread, before other threads exist.
 // Errors, each naming the cure:

@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "cluster/boot/labels.h"
 #include "cluster/cli/commands.h"
+#include "cluster/cli/drain_commands.h"
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/supervisor_commands.h"
 #include "cluster/cli/tls_commands.h"
@@ -192,8 +193,17 @@ class Cli {
         "Run a node until SIGTERM or SIGINT, then leave the cluster.",
         "muster node start --name a --cluster demo --listen 127.0.0.1:7001 "
         "--store etcd://127.0.0.1:2379",
-        [this] {
+        [this]() -> CommandResult {
           config_.listen = listen_;
+          const absl::StatusOr<absl::Duration> patience =
+              drain_timeout_ == "0s" ? absl::ZeroDuration()
+                                     : ParseDuration(drain_timeout_);
+          if (!patience.ok()) {
+            return Usage(
+                absl::StrCat("--drain-timeout ",
+                             absl::string_view(patience.status().message())));
+          }
+          config_.drain_timeout = *patience;
           config_.tls_dir = flags_.tls_dir;
           for (const std::string& text : grants_) {
             absl::StatusOr<ClientGrant> grant = ParseClientGrant(text);
@@ -231,6 +241,9 @@ class Cli {
     start->add_option("--store", config_.store,
                       "memory, or etcd://host:port,... which all nodes of the "
                       "cluster share (default memory)");
+    start->add_option("--drain-timeout", drain_timeout_,
+                      "how long SIGTERM waits for its children to move away, "
+                      "as 30s or 0s (default 30s)");
     start->add_option("--label", labels_,
                       "key=value that placement goes by, such as zone=a; may "
                       "be repeated");
@@ -271,6 +284,21 @@ class Cli {
             "muster node raise-generation --confirm demo",
             [this] { return Client().RaiseGeneration(target_); });
     raise->add_option("--confirm", target_, "the cluster's name")->required();
+    CLI::App* const drain =
+        Add(node, "drain",
+            "Move the children of a node to others, with their state, and give "
+            "it nothing new. Safe to interrupt and to repeat; exit code 9 if "
+            "something is left.",
+            "muster node drain a --yes",
+            [this] { return NodeDrain(env_, flags_, node_, drain_); });
+    drain->add_option("NODE", node_, "the node")->required();
+    drain->add_flag("--dry-run", drain_.dry_run, "only say what it has");
+    drain->add_flag("--yes", drain_.yes, "do not ask");
+    CLI::App* const undrain =
+        Add(node, "undrain", "Let a node that drains take children again.",
+            "muster node undrain a",
+            [this] { return NodeUndrain(env_, flags_, node_); });
+    undrain->add_option("NODE", node_, "the node")->required();
 
     CLI::App* const process = AddNoun("process", "Processes of the nodes.");
     CLI::App* const processes =
@@ -300,6 +328,15 @@ class Cli {
             [this] { return Client().ProcessTrace(target_, for_); });
     trace->add_option("NAME", target_, "the process's name or pid")->required();
     trace->add_option("--for", for_, "how long, as 10s or 2m (default 10s)");
+
+    CLI::App* const move =
+        Add(process, "move",
+            "Move a child to another node, with its state if its type has one.",
+            "muster process move counter_a --to b",
+            [this] { return ProcessMove(env_, flags_, target_, node_); });
+    move->add_option("NAME", target_, "the child's cluster-wide name")
+        ->required();
+    move->add_option("--to", node_, "the node (default: where placement says)");
 
     CLI::App* const name = AddNoun("name", "Cluster-wide names.");
     CLI::App* const names =
@@ -651,6 +688,8 @@ class Cli {
   std::string node_;
   std::string profile_ = "default";
   Consent consent_;
+  DrainFlags drain_;
+  std::string drain_timeout_ = "30s";
   std::string prefix_;
   std::vector<std::string> labels_;
   bool no_sentinel_ = false;

@@ -216,6 +216,17 @@ class GrpcNodeClient final : public NodeClient {
     request.set_file_by_filename(file);
     return Files(request, timeout);
   }
+  absl::StatusOr<admin::v1::DrainNodeResponse> DrainNode(
+      const admin::v1::DrainNodeRequest& request,
+      absl::Duration timeout) override {
+    // Asked twice it does no more than once.
+    return Read(*admin_, &AdminService::Stub::DrainNode, request, timeout);
+  }
+  absl::StatusOr<admin::v1::UndrainNodeResponse> UndrainNode(
+      const admin::v1::UndrainNodeRequest& request,
+      absl::Duration timeout) override {
+    return Write(*admin_, &AdminService::Stub::UndrainNode, request, timeout);
+  }
   absl::StatusOr<admin::v1::StartChildResponse> StartChild(
       const admin::v1::StartChildRequest& request,
       absl::Duration timeout) override {

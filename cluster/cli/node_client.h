@@ -72,6 +72,11 @@ class NodeClient {
   virtual absl::Status TailEvents(
       const admin::v1::ListEventsRequest& request,
       std::function<bool(const admin::v1::Event& event)> on_event) = 0;
+  // AdminService: drains and moves.
+  virtual absl::StatusOr<admin::v1::DrainNodeResponse> DrainNode(
+      const admin::v1::DrainNodeRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<admin::v1::UndrainNodeResponse> UndrainNode(
+      const admin::v1::UndrainNodeRequest& request, absl::Duration timeout) = 0;
   // AdminService: children of a tree.
   virtual absl::StatusOr<admin::v1::StartChildResponse> StartChild(
       const admin::v1::StartChildRequest& request, absl::Duration timeout) = 0;

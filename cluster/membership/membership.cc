@@ -236,9 +236,10 @@ void Membership::TryCreate() {
 
   const std::string node = keys_.Node(options_.node);
   const std::string heartbeat = keys_.Heartbeat(options_.node);
+  record_ = record.SerializeAsString();
   Txn txn;
   txn.compares.push_back(Compare::Absent(node));
-  txn.then.push_back(StoreOp::Put(node, record.SerializeAsString()));
+  txn.then.push_back(StoreOp::Put(node, record_));
   txn.then.push_back(StoreOp::Put(heartbeat, beat.SerializeAsString()));
   // The event's own revision is N.
   store::v1::EventRecord event;
@@ -290,6 +291,7 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
       // Of a try whose answer was lost. To have read it proves nothing: the
       // fence stays closed until a heartbeat commits (guarantees E4).
       own_revision_ = node.create_revision;
+      record_ = node.value;
     } else if (std::optional<std::string> proof =
                    parsed && options_.proof_of_death
                        ? options_.proof_of_death(
@@ -450,6 +452,62 @@ void Membership::Leave(absl::AnyInvocable<void()> done) {
 StoreOp Membership::Journal(store::v1::EventRecord event) const {
   return PutEvent(keys_, options_.node, std::move(event), clock_->Wall(),
                   random_->Hex(8));
+}
+
+void Membership::SetDraining(bool draining,
+                             absl::AnyInvocable<void(absl::Status)> done) {
+  store::v1::NodeRecord record;
+  if (!active_ || !record.ParseFromString(record_)) {
+    done(Error(absl::StatusCode::kAborted, "FENCED",
+               absl::StrCat("node '", options_.node, "' is no member now"))
+             .NotExecuted());
+    return;
+  }
+  const bool was = record.draining();
+  draining_.store(draining, std::memory_order_relaxed);
+  if (was == draining && !std::exchange(record_doubtful_, false)) {
+    done(absl::OkStatus());
+    return;
+  }
+  record.set_draining(draining);
+  std::string value = record.SerializeAsString();
+  store::v1::EventRecord event;
+  event.set_kind(draining ? "node.draining" : "node.undrained");
+  event.set_node(options_.node);
+  *event.mutable_new_epoch() =
+      Epoch{generation_, static_cast<uint64_t>(own_revision_)}.ToProto();
+  event.set_text(absl::StrCat(
+      "node '", options_.node,
+      draining ? "' gets no new children and moves away those it has"
+               : "' takes children again"));
+  Txn txn;
+  txn.compares.push_back(OwnEpoch());
+  txn.then.push_back(StoreOp::Put(keys_.Node(options_.node), value));
+  txn.then.push_back(Journal(std::move(event)));
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(
+      std::move(txn), kTxnTimeout,
+      [this, alive, was, value = std::move(value), strand = strand_,
+       done = std::move(done)](absl::StatusOr<TxnResult> result) mutable {
+        if (alive.expired()) return;
+        strand->Post([this, alive, was, value = std::move(value),
+                      result = std::move(result),
+                      done = std::move(done)]() mutable {
+          if (alive.expired()) return;
+          if (result.ok() && result->succeeded) {
+            record_ = std::move(value);
+            done(absl::OkStatus());
+            return;
+          }
+          draining_.store(was, std::memory_order_relaxed);
+          record_doubtful_ = true;
+          done(result.ok() ? Error(absl::StatusCode::kAborted, "FENCED",
+                                   "this node's epoch has ended")
+                                 .NotExecuted()
+                                 .status()
+                           : result.status());
+        });
+      });
 }
 
 // -- Heartbeats --------------------------------------------------------------

@@ -122,6 +122,13 @@ class Membership final : public PeerDirectory {
   // here acts any more.
   void Leave(absl::AnyInvocable<void()> done);
 
+  // Writes the draining flag into this node's record. `done` comes once:
+  // ABORTED FENCED, or the store's error; a repetition does no harm.
+  void SetDraining(bool draining, absl::AnyInvocable<void(absl::Status)> done);
+  // Whether this node drains, or was asked to and the store has not answered.
+  // Any thread.
+  bool draining() const { return draining_.load(std::memory_order_relaxed); }
+
   // A peer says that this node's epoch is dead: freezes at once, and asks the
   // store, which alone knows (guarantees R9).
   void Doubted();
@@ -234,6 +241,11 @@ class Membership final : public PeerDirectory {
   // All that should reap were silent between two looks: this node does.
   bool reapers_silent_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::string record_;  // This node's, as written last.
+  // A write of it got no answer.
+  bool record_doubtful_ = false;
+  // Relaxed: nothing else depends on it.
+  std::atomic<bool> draining_{false};
   // Written once, by Join, before others may ask.
   int64_t own_revision_ = 0;
   uint64_t generation_ = 0;

@@ -400,7 +400,9 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   // The group that it goes with compares the own epoch.
   Txn txn;
   ClaimGate gate;
-  if (known == nullptr) {
+  if (claim.consent_revision != 0) {
+    // Its living owner gives it away (guarantees R3).
+  } else if (known == nullptr) {
     gate = membership_->MayClaimFrom("", 0);
   } else if (const store::v1::NameRecord& record = known->view.record;
              record.owner() != membership_->node() ||
@@ -419,7 +421,11 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
     return;
   }
   attempt->grave = gate.grave_revision;
-  if (known != nullptr) {
+  if (claim.consent_revision != 0) {
+    attempt->seen = claim.consent_revision;
+    txn.compares.push_back(
+        Compare::ModRevision(key, Op::kEqual, claim.consent_revision));
+  } else if (known != nullptr) {
     const store::v1::NameRecord& record = known->view.record;
     attempt->seen = known->view.mod_revision;
     txn.compares.push_back(
@@ -456,6 +462,7 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   if (!claim.supervisor.empty()) {
     txn.then.push_back(ClaimEvent(claim, known.get()));
   }
+  for (const StoreOp& op : claim.then) txn.then.push_back(op);
   txn.otherwise.push_back(StoreOp::Get(key));
   if (attempt->grave.has_value()) {
     txn.otherwise.push_back(
@@ -500,6 +507,15 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
   const std::vector<KeyValue> read =
       result->gets.empty() ? std::vector<KeyValue>() : result->gets[0];
   NoteRead(claim.name, read, result->revision);
+  if (claim.consent_revision != 0) {
+    attempt->done(
+        Error(absl::StatusCode::kAborted, "FENCED",
+              absl::StrCat("the claim of '", claim.name,
+                           "' was refused: its owner has taken it back, or "
+                           "whoever ordered it has changed meanwhile"))
+            .NotExecuted());
+    return;
+  }
   const std::shared_ptr<const KnownName> known = table_.Find(claim.name);
   const int64_t now_revision = known != nullptr ? known->view.mod_revision : 0;
   if (now_revision != attempt->seen && attempt->tries < kTriesMax) {
@@ -627,6 +643,104 @@ bool GlobalRegistry::IsGivenUp(absl::string_view instance) const {
   MutexLock lock(&mu_);
   const auto at = doubts_.find(instance);
   return at != doubts_.end() && at->second.given_up;
+}
+
+// -- Moving ------------------------------------------------------------------
+
+struct GlobalRegistry::Retaking {
+  store::v1::NameRecord mine;
+  std::string value;
+  std::string from;
+  // Not 0: that of the record of `from` that is replaced.
+  int64_t replaces = 0;
+  absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done;
+};
+
+void GlobalRegistry::Learn(const store::v1::NameRecord& record,
+                           int64_t revision) {
+  KeyValue item;
+  item.key = membership_->keys().Name(record.name());
+  item.value = record.SerializeAsString();
+  item.mod_revision = revision;
+  Note(item, /*untold=*/true);
+}
+
+void GlobalRegistry::TakeBack(
+    store::v1::NameRecord mine, std::string from,
+    absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) {
+  auto retaking = std::make_shared<Retaking>();
+  retaking->value = mine.SerializeAsString();
+  retaking->mine = std::move(mine);
+  retaking->from = std::move(from);
+  retaking->done = std::move(done);
+  Retake(std::move(retaking));
+}
+
+void GlobalRegistry::Retake(std::shared_ptr<Retaking> retaking) {
+  const Keys& keys = membership_->keys();
+  const std::string key = keys.Name(retaking->mine.name());
+  Txn txn;
+  txn.compares.push_back(membership_->OwnEpoch());
+  txn.compares.push_back(
+      retaking->replaces == 0
+          ? Compare::Value(key, Op::kEqual, retaking->value)
+          : Compare::ModRevision(key, Op::kEqual, retaking->replaces));
+  txn.then.push_back(StoreOp::Put(key, retaking->value));
+  txn.otherwise.push_back(StoreOp::Get(key));
+  txn.otherwise.push_back(StoreOp::Get(keys.Node(membership_->node())));
+  // A write, so that what is read is not old (guarantees E13).
+  txn.otherwise.push_back(StoreOp::Put(
+      absl::StrCat(keys.Root(), "probe/", EscapeKeyPart(membership_->node())),
+      retaking->mine.instance()));
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(std::move(txn), kTxnTimeout,
+                 [this, alive, retaking](absl::StatusOr<TxnResult> result) {
+                   if (!alive.expired()) Retook(retaking, std::move(result));
+                 });
+}
+
+void GlobalRegistry::Retook(std::shared_ptr<Retaking> retaking,
+                            absl::StatusOr<TxnResult> result) {
+  if (!result.ok()) {
+    // It may have been written; the value that is ours says so next time.
+    retaking->replaces = 0;
+    std::weak_ptr<bool> alive = alive_;
+    strand_->At(clock_->Boot() + kFreeRetry, [this, alive, retaking] {
+      if (!alive.expired()) Retake(retaking);
+    });
+    return;
+  }
+  if (result->succeeded) {
+    Learn(retaking->mine, result->revision);
+    retaking->done(Epoch{membership_->generation(),
+                         static_cast<uint64_t>(result->revision)});
+    return;
+  }
+  if (result->gets.size() < 2 || result->gets[1].empty() ||
+      result->gets[1][0].create_revision != membership_->own_revision()) {
+    retaking->done(Error(absl::StatusCode::kAborted, "FENCED",
+                         "this node's epoch has ended: it owns nothing")
+                       .NotExecuted());
+    return;
+  }
+  store::v1::NameRecord now;
+  if (!result->gets[0].empty() &&
+      now.ParseFromString(result->gets[0][0].value)) {
+    Note(result->gets[0][0], /*untold=*/true);
+    if (now.SerializeAsString() == retaking->value ||
+        (!retaking->from.empty() && now.owner() == retaking->from &&
+         now.supervisor() == retaking->mine.supervisor() &&
+         now.child() == retaking->mine.child())) {
+      retaking->replaces = result->gets[0][0].mod_revision;
+      Retake(std::move(retaking));
+      return;
+    }
+  }
+  retaking->done(
+      Error(absl::StatusCode::kFailedPrecondition, "MOVED",
+            absl::StrCat("'", retaking->mine.name(),
+                         "' has been claimed by another process meanwhile"))
+          .NotExecuted());
 }
 
 void GlobalRegistry::Release(absl::string_view name, absl::string_view instance,

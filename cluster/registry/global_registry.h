@@ -40,6 +40,11 @@ struct Claim {
   std::string child;
   // For example that the supervisor which ordered it is still the one.
   std::vector<Compare> also;
+  // Not 0: the name's living owner gives it away as long as its record has
+  // this revision; compared instead of the owner's death.
+  int64_t consent_revision = 0;
+  // Written with the claim, for example an event.
+  std::vector<StoreOp> then;
 };
 
 struct Claimed {
@@ -90,6 +95,17 @@ class GlobalRegistry final : public NameRegistry {
   // (any more).
   void Release(absl::string_view name, absl::string_view instance,
                absl::AnyInvocable<void(absl::Status)> done);
+  // For an owner who had given the name away and does not know, or knows that
+  // it failed: writes `mine`, its own record, again, so that no claim by its
+  // consent can commit any more; tried until the store answers. Also instead of
+  // a record of node `from` (empty: of nobody else), which has said that what
+  // it claimed the name for has failed. OK: the new epoch. FAILED_PRECONDITION
+  // MOVED: the record is another one, which Record() then has. ABORTED FENCED:
+  // this node's epoch has ended.
+  void TakeBack(store::v1::NameRecord mine, std::string from,
+                absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done);
+  // What the owner of a name has told this node of its record.
+  void Learn(const store::v1::NameRecord& record, int64_t revision);
   // What has been answered here is seen here from then on: by WhereIs, Record,
   // List and Resolve.
   //
@@ -134,6 +150,10 @@ class GlobalRegistry final : public NameRegistry {
   // long as the record is that one it has not been deleted.
   void Delete(std::shared_ptr<const KnownName> known, int tries,
               absl::AnyInvocable<void(absl::Status)> done);
+  struct Retaking;
+  void Retake(std::shared_ptr<Retaking> retaking);
+  void Retook(std::shared_ptr<Retaking> retaking,
+              absl::StatusOr<TxnResult> result);
   // Releases the name of a process that has ended, however long it takes.
   void Free(const std::string& name, const std::string& instance);
   // Adopts a record. `untold`: it was read or written outside of the watch.

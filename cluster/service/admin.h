@@ -75,12 +75,22 @@ class Admin {
   std::shared_ptr<EventTail> TailEvents(
       const admin::v1::ListEventsRequest& request,
       EventTail::OnEvents on_events);
+  // -- admin_drain.cc
+  void DrainNode(const admin::v1::DrainNodeRequest& request,
+                 Done<admin::v1::DrainNodeResponse> done);
+  void UndrainNode(const admin::v1::UndrainNodeRequest& request,
+                   Done<admin::v1::UndrainNodeResponse> done);
+  // -- admin_children.cc
   void StartChild(const admin::v1::StartChildRequest& request,
                   Done<admin::v1::StartChildResponse> done);
   void ChangeChild(const admin::v1::ChangeChildRequest& request,
                    Done<admin::v1::ChangeChildResponse> done);
 
  private:
+  // What runs on `node` that a drain is about: children of trees, and names
+  // that nobody can move.
+  void ListLeft(const std::string& node,
+                Done<admin::v1::DrainNodeResponse> done);
   using KnownTypes = std::map<std::string, KnownType>;
   struct Applying;
   struct Adding;

@@ -354,6 +354,20 @@ grpc::ServerWriteReactor<admin::v1::Event>* AdminService::TailEvents(
   return raw;
 }
 
+grpc::ServerUnaryReactor* AdminService::DrainNode(
+    grpc::CallbackServerContext* context,
+    const admin::v1::DrainNodeRequest* request,
+    admin::v1::DrainNodeResponse* response) {
+  return Serve(context, *request, response, &Admin::DrainNode);
+}
+
+grpc::ServerUnaryReactor* AdminService::UndrainNode(
+    grpc::CallbackServerContext* context,
+    const admin::v1::UndrainNodeRequest* request,
+    admin::v1::UndrainNodeResponse* response) {
+  return Serve(context, *request, response, &Admin::UndrainNode);
+}
+
 grpc::ServerUnaryReactor* AdminService::StartChild(
     grpc::CallbackServerContext* context,
     const admin::v1::StartChildRequest* request,

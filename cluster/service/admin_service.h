@@ -69,6 +69,14 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
   grpc::ServerWriteReactor<admin::v1::Event>* TailEvents(
       grpc::CallbackServerContext* context,
       const admin::v1::ListEventsRequest* request) override;
+  grpc::ServerUnaryReactor* DrainNode(
+      grpc::CallbackServerContext* context,
+      const admin::v1::DrainNodeRequest* request,
+      admin::v1::DrainNodeResponse* response) override;
+  grpc::ServerUnaryReactor* UndrainNode(
+      grpc::CallbackServerContext* context,
+      const admin::v1::UndrainNodeRequest* request,
+      admin::v1::UndrainNodeResponse* response) override;
   grpc::ServerUnaryReactor* StartChild(
       grpc::CallbackServerContext* context,
       const admin::v1::StartChildRequest* request,

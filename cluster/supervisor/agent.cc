@@ -60,6 +60,14 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
               absl::StrCat("child '", key.second, "' is being stopped")),
         kInitNotRun);
   }
+  if (entry.move != nullptr && entry.move->moved.has_value()) {
+    return Error(absl::StatusCode::kUnavailable, "CHILD_BUSY",
+                 absl::StrCat("child '", key.second, "' has just moved to '",
+                              entry.move->moved->node(), "'"))
+        .RetryAfter(absl::Milliseconds(100))
+        .NotExecuted()
+        .status();
+  }
   if (entry.starting) {
     entry.starters.push_back(self.from());
     return NoReply();
@@ -82,24 +90,31 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
         kInitNotRun);
   }
   entry.spec = request.spec();
+  entry.accept.reset();
+  entry.starters.push_back(self.from());
+  Begin(key, entry, type->second, request.order(), Claim(), SpawnOptions(),
+        self);
+  return NoReply();
+}
+
+void Agent::Begin(const Key& key, Entry& entry, const ServerTypeInfo& type,
+                  const cluster::v1::Order& order, Claim claim,
+                  SpawnOptions spawn, Context& self) {
   entry.starting = true;
   entry.ended.reset();
   self.CancelTimer(std::exchange(entry.report, TimerRef()));
-  entry.starters.push_back(self.from());
-
   // The process takes messages from now on, but runs Init only under its
   // claim: who learns of the name before us finds its mailbox.
   Runtime* const runtime = env_.runtime;
   const Pid agent = self.pid();
-  SpawnOptions spawn;
   spawn.global_name = entry.spec.name();
   spawn.type = entry.spec.type();
-  spawn.mailbox = type->second.mailbox;
+  spawn.mailbox = type.mailbox;
   spawn.parent = agent;
   spawn.hold = true;
   auto pid = std::make_shared<Pid>();
   *pid = runtime->Spawn(
-      type->second.factory(),
+      type.factory(),
       Payload::FromBytes(entry.spec.options().value(),
                          entry.spec.options().type()),
       std::move(spawn), [runtime, agent, key, pid](absl::Status status) {
@@ -107,7 +122,6 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
                            Info(StartDone{key, *pid, std::move(status)}));
       });
   entry.pid = *pid;
-  Claim claim;
   claim.name = entry.spec.name();
   claim.process = pid->number;
   claim.type = entry.spec.type();
@@ -116,13 +130,12 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
   if (!Planted(PlantedBug::kOrdersWithoutEpoch)) {
     claim.also.push_back(Compare::ModRevision(
         env_.membership->keys().Name(SupervisorName(key.first)), Op::kEqual,
-        static_cast<int64_t>(request.order().epoch().revision())));
+        static_cast<int64_t>(order.epoch().revision())));
   }
   env_.registry->Take(std::move(claim), [runtime, agent, key,
                                          pid](absl::StatusOr<Claimed> result) {
     runtime->SendLocal(agent, Info(ClaimDone{key, *pid, std::move(result)}));
   });
-  return NoReply();
 }
 
 void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
@@ -134,6 +147,7 @@ void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
     const absl::Status status = done.result.status();
     const std::string reason = ReasonOf(status);
     self.SendExit(done.pid, ExitReason::Kill());
+    AnswerAccept(entry, status, self);
     std::vector<From> starters = std::exchange(entry.starters, {});
     // A renewal that failed leaves the record as it was, and one without an
     // answer may have made one: a stop must find the name to free it.
@@ -145,7 +159,11 @@ void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
       if (!entry.ended.has_value()) {
         entry.ended = ExitReason::Custom(status.message());
       }
-      if (!entry.stoppers.empty()) BeginRelease(done.key, entry, self);
+      if (!entry.stoppers.empty()) {
+        BeginRelease(done.key, entry, self);
+      } else if (entry.accept != nullptr) {
+        Report(done.key, entry, self);  // Until it is known whose name it is.
+      }
     } else {
       std::vector<From> stoppers = std::move(entry.stoppers);
       children_.erase(at);
@@ -179,6 +197,7 @@ void Agent::Started(StartDone& done, Context& self) {
     return;
   }
   entry.starting = false;
+  AnswerAccept(entry, absl::OkStatus(), self);
   self.LogInfo(absl::StrCat("started '", entry.spec.name(), "' (",
                             entry.spec.type(), ") as ", entry.pid.ToString()));
   cluster::v1::StartChildResponse response;
@@ -202,6 +221,7 @@ void Agent::FailStart(const Key& key, Entry& entry, const absl::Status& status,
   for (const From& from : std::exchange(entry.starters, {})) {
     from.ReplyError(status);
   }
+  AnswerAccept(entry, status, self);
   // Who gave the order may be gone; whoever took over has found the name.
   if (entry.stoppers.empty() && !entry.instance.empty()) {
     Report(key, entry, self);
@@ -214,6 +234,13 @@ void Agent::Ended(ChildEnded& done, Context& self) {
   const auto at = children_.find(done.key);
   if (at == children_.end() || at->second.pid != done.pid) return;
   Entry& entry = at->second;
+  if (entry.move != nullptr) {
+    if (entry.move->moved.has_value()) {
+      MoveEnded(at, self);
+      return;
+    }
+    FailMove(entry);
+  }
   entry.ended = done.reason;
   if (!entry.stoppers.empty()) {
     BeginRelease(done.key, entry, self);
@@ -251,6 +278,13 @@ Reply<cluster::v1::StopChildResponse> Agent::StopChild(
   const auto at = children_.find(key);
   if (at == children_.end()) return cluster::v1::StopChildResponse();
   Entry& entry = at->second;
+  if (entry.move != nullptr) {
+    return Error(absl::StatusCode::kUnavailable, "CHILD_BUSY",
+                 absl::StrCat("child '", key.second, "' is being moved"))
+        .RetryAfter(absl::Milliseconds(100))
+        .NotExecuted()
+        .status();
+  }
   const bool first = entry.stoppers.empty();
   entry.stoppers.push_back(self.from());
   if (!first) return NoReply();
@@ -321,36 +355,20 @@ Next Agent::HandleInfo(Info info, Context& self) {
     if (at != children_.end() && at->second.instance == again->instance &&
         at->second.ended.has_value() && !at->second.starting &&
         at->second.stoppers.empty()) {
-      Report(at->first, at->second, self);
+      const auto view = env_.registry->Record(at->second.spec.name());
+      if (at->second.accept != nullptr && view.has_value() &&
+          view->record.instance() != again->instance) {
+        children_.erase(at);  // Its old place has taken the name back.
+      } else {
+        Report(at->first, at->second, self);
+      }
     }
+  } else if (MoveInfo(info, self)) {
+    return NoReply();
   } else {
     return AgentServer::HandleInfo(std::move(info), self);
   }
   return NoReply();
-}
-
-// -- Moving ------------------------------------------------------------------
-
-Reply<cluster::v1::MoveChildResponse> Agent::MoveChild(
-    const cluster::v1::MoveChildRequest& request, Context&) {
-  if (absl::Status fenced = CheckOrder(request.order()); !fenced.ok()) {
-    return fenced;
-  }
-  return Error(absl::StatusCode::kUnimplemented, "NO_MOVE",
-               "this node cannot hand children over")
-      .NotExecuted()
-      .status();
-}
-
-Reply<cluster::v1::AcceptChildResponse> Agent::AcceptChild(
-    const cluster::v1::AcceptChildRequest& request, Context&) {
-  if (absl::Status fenced = CheckOrder(request.order()); !fenced.ok()) {
-    return fenced;
-  }
-  return Error(absl::StatusCode::kUnimplemented, "NO_MOVE",
-               "this node cannot take children over")
-      .NotExecuted()
-      .status();
 }
 
 // -- Telling -----------------------------------------------------------------
@@ -363,6 +381,7 @@ Reply<cluster::v1::ReportChildrenResponse> Agent::ReportChildren(
   cluster::v1::ReportChildrenResponse response;
   for (const auto& [key, entry] : children_) {
     if (key.first != request.order().supervisor()) continue;
+    if (entry.move != nullptr && entry.move->moved.has_value()) continue;
     ChildReport& report = *response.add_children();
     report.set_child(key.second);
     report.set_instance(entry.instance);

@@ -2,9 +2,12 @@
 #ifndef MUSTER_CLUSTER_SUPERVISOR_ENV_H_
 #define MUSTER_CLUSTER_SUPERVISOR_ENV_H_
 
+#include <functional>
 #include <map>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -22,6 +25,11 @@ struct ClusterEnv {
   const Membership* membership = nullptr;
   GlobalRegistry* registry = nullptr;
   Runtime* runtime = nullptr;
+  // Writes the flag into this node's record; `done` comes once. Null where
+  // nobody drains.
+  std::function<void(bool draining,
+                     absl::AnyInvocable<void(absl::Status)> done)>
+      set_draining;
   // This node's server types by name.
   const std::map<std::string, ServerTypeInfo>* types = nullptr;
   // R of the cluster's profile.

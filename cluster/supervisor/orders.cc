@@ -473,7 +473,6 @@ void ClusterSupervisor::Moved(MoveDone& done, Context& self) {
   const std::vector<From> waiters = std::exchange(child->moved, {});
   if (done.result.ok()) {
     const cluster::v1::MoveChildResponse& at = *done.result;
-    const std::string from = child->node;
     child->phase = ChildPhase::kRunning;
     child->pid = Pid::FromProto(at.pid());
     child->node = child->pid.node;
@@ -489,16 +488,8 @@ void ClusterSupervisor::Moved(MoveDone& done, Context& self) {
     }
     child->record.clear_taken_down();
     if (child->taken_down) child->record.set_taken_down(child->instance);
-    std::vector<StoreOp> ops;
-    ops.push_back(PutChild(*child));
-    ops.push_back(MakeEvent(
-        "child.moved", child,
-        absl::StrCat("moved from node '", from, "' to node '", child->node, "'",
-                     at.with_state() ? " with its state" : ""),
-        self,
-        {{"from_node", from},
-         {"with_state", at.with_state() ? "true" : "false"}}));
-    Persist(std::move(ops), self);
+    // The claim by which it moved has told the journal.
+    Persist({PutChild(*child)}, self);
     cluster::v1::ChangeChildResponse response;
     *response.mutable_pid() = child->pid.ToProto();
     response.set_node(child->node);

@@ -64,6 +64,20 @@ Next Counter::Reset(const ResetRequest&, Context&) {
   return muster::NoReply();
 }
 
+absl::StatusOr<muster::Payload> Counter::Snapshot(Context&) {
+  return muster::Payload::Of(Value());
+}
+
+absl::Status Counter::Restore(muster::Payload state, Context&) {
+  const CounterValue* const value = state.As<CounterValue>();
+  if (value == nullptr) {
+    return absl::InvalidArgumentError(
+        "the state is no counter.v1.CounterValue");
+  }
+  value_ = value->value();
+  return absl::OkStatus();
+}
+
 CounterValue Counter::Value() const {
   CounterValue value;
   value.set_value(value_);

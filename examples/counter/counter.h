@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "examples/counter/counter.muster.server.h"
 #include "examples/counter/counter.pb.h"
 
@@ -25,6 +27,9 @@ class Counter final : public counter::v1::CounterServer {
       muster::Context& self) override;
   muster::Next Reset(const counter::v1::ResetRequest& request,
                      muster::Context& self) override;
+  // A counter keeps its value when it moves to another node.
+  absl::StatusOr<muster::Payload> Snapshot(muster::Context& self) override;
+  absl::Status Restore(muster::Payload state, muster::Context& self) override;
 
  private:
   counter::v1::CounterValue Value() const;

@@ -1,6 +1,7 @@
 #include "node/peer/node_router.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -28,6 +29,8 @@ namespace {
 
 // Messages that may wait for one name to be looked up.
 constexpr size_t kWaitingMax = 10'000;
+// How long a call to a name that restarts is held before it is tried again.
+constexpr absl::Duration kHoldDelay = absl::Milliseconds(50);
 
 using Found = absl::StatusOr<NameEntry>;
 
@@ -40,6 +43,12 @@ Epoch Before(Epoch epoch) {
     --epoch.revision;
   }
   return epoch;
+}
+
+// Its supervisor brings it back, and it has not run.
+bool IsRestarting(const absl::Status& status) {
+  return absl::IsUnavailable(status) && ReasonOf(status) == "RESTARTING" &&
+         OutcomeOf(status) == Outcome::kNotExecuted;
 }
 
 // Cancels `attempt` with the call that it is for.
@@ -87,6 +96,7 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     std::shared_ptr<CallSlot> slot;
     bool tried = false;  // At another node.
     bool asked = false;  // For an epoch that had been seen.
+    uint32_t hops = 0;   // As it came.
   };
   struct Cast {
     Cast(Request r, absl::AnyInvocable<void(absl::Status)> t)
@@ -130,12 +140,16 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   absl::StatusOr<Pid> FindHere(const ServerRef& target,
                                const NameEntry& entry) const;
   void Forward(std::shared_ptr<Call> call, const Found& found);
+  // Ends the call, or tries again a little later: see NodeRouter.
+  void Finish(const std::shared_ptr<Call>& call, CallResult result);
   void Forward(std::shared_ptr<Cast> cast, const Found& found);
   void Forward(std::shared_ptr<Told> told, const Found& found);
 
   Runtime* const runtime_;
   NameRegistry* const names_;
   Peers* const peers_;
+
+  std::atomic<size_t> held_{0};  // Calls that wait in Finish.
 
   Mutex mu_;
   // Name -> who waits for the store's answer, in order.
@@ -301,6 +315,7 @@ void NodeRouter::Core::RouteCall(Request request,
     case ServerRef::Kind::kGlobal: {
       const std::string name = target.name();
       auto call = std::make_shared<Call>(std::move(request), std::move(slot));
+      call->hops = call->request.meta.hops;
       LookUp(name, Epoch(),
              [core = shared_from_this(), call](const Found& found) {
                core->Forward(call, found);
@@ -313,8 +328,8 @@ void NodeRouter::Core::RouteCall(Request request,
 void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
   if (call->slot->done()) return;  // The caller gave up.
   Request& request = call->request;
-  const auto fail = [&call](absl::Status status) {
-    call->slot->Complete(CallResult(std::move(status)));
+  const auto fail = [this, &call](absl::Status status) {
+    Finish(call, CallResult(std::move(status)));
   };
   if (!found.ok()) return fail(NotFound(request.target, found));
   if (const Epoch floor = FloorOf(request.target, request.meta);
@@ -352,7 +367,7 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
       std::make_shared<CallSlot>([core = shared_from_this(), call,
                                   tried = found->epoch](CallResult result) {
         if (!IsFencedTarget(result.status)) {
-          call->slot->Complete(std::move(result));
+          core->Finish(call, std::move(result));
           return;
         }
         // It did not run there and will not: look again, and only there.
@@ -363,6 +378,29 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
   CancelWith(*call->slot, attempt);
   peers_->SendCall(found->pid.node, found->pid, request, std::move(attempt),
                    call->slot);
+}
+
+void NodeRouter::Core::Finish(const std::shared_ptr<Call>& call,
+                              CallResult result) {
+  const BootTime now = runtime_->clock().Boot();
+  const BootTime next = now + kHoldDelay;
+  const BootTime deadline = call->request.meta.deadline;
+  const bool holds = IsRestarting(result.status) &&
+                     call->request.caller.empty() && !deadline.is_infinite() &&
+                     next + kHoldDelay < deadline && !call->slot->done();
+  // Relaxed: a bound that need not be exact.
+  if (!holds || held_.load(std::memory_order_relaxed) >= kWaitingMax) {
+    call->slot->Complete(std::move(result));
+    return;
+  }
+  held_.fetch_add(1, std::memory_order_relaxed);
+  call->request.meta.hops = call->hops;
+  runtime_->scheduler().At(next, [core = shared_from_this(), call] {
+    core->held_.fetch_sub(1, std::memory_order_relaxed);
+    core->LookUp(call->request.target.name(), [core, call](const Found& found) {
+      core->Forward(call, found);
+    });
+  });
 }
 
 // -- Casts and infos ----------------------------------------------------------

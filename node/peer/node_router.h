@@ -23,9 +23,11 @@ namespace muster {
 // no answer comes back from there, and is sent on once, unless that would put
 // it behind something later. No message goes to an epoch of its name below one
 // that this node or its client has seen (guarantees G5). A supervised name
-// whose process is gone answers UNAVAILABLE RESTARTING. THREADS: any thread.
-// ORDER: messages to a name that must first be looked up in the store wait for
-// that in the order in which they came.
+// whose process is gone answers UNAVAILABLE RESTARTING; a client outside, which
+// has this node for its caller, is held instead and tried again as long as its
+// deadline allows, up to 10,000 of them. THREADS: any thread. ORDER: messages
+// to a name that must first be looked up in the store wait for that in the
+// order in which they came.
 class NodeRouter final : public Router {
  public:
   NodeRouter(Runtime* runtime, NameRegistry* names, Peers* peers);

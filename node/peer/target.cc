@@ -31,13 +31,18 @@ absl::StatusOr<Pid> FindGlobal(const Runtime& runtime,
                                const Pid& resolved) {
   const Pid here = runtime.WhereIsGlobal(target.name());
   if (const std::shared_ptr<Process> process = runtime.Find(here)) {
-    const Epoch epoch = process->global_epoch();
-    if (epoch == target_epoch || Planted(PlantedBug::kIgnoreEpochs)) {
+    if (process->AnswersTo(target_epoch) ||
+        Planted(PlantedBug::kIgnoreEpochs)) {
       return here;
     }
-    return Fenced(target, runtime, epoch, here);
+    return Fenced(target, runtime, process->global_epoch(), here);
   }
   if (AwaitsItsName(runtime, resolved)) return resolved;
+  // It was here under that epoch, and what it is sent goes after it.
+  if (const Pid moved = runtime.WhereMoved(target.name(), target_epoch);
+      !moved.empty()) {
+    return moved;
+  }
   const std::optional<NameEntry> entry = names.WhereIs(target.name());
   if (!entry.has_value()) return Fenced(target, runtime, std::nullopt, Pid());
   // Older than what the sender knows says nothing.
@@ -59,7 +64,10 @@ absl::StatusOr<Pid> FindTarget(const Runtime& runtime,
       break;
     case ServerRef::Kind::kPid:
     case ServerRef::Kind::kAlias:
-      if (runtime.Find(target.pid()) == nullptr) return NobodyIs(target);
+      if (runtime.Find(target.pid()) == nullptr &&
+          !runtime.HasMoved(target.pid())) {
+        return NobodyIs(target);
+      }
       return target.pid();
     case ServerRef::Kind::kLocal: {
       if (!target.node().empty() && target.node() != runtime.node()) {

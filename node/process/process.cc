@@ -84,7 +84,12 @@ Process::Process(Runtime* runtime, Pid pid, std::unique_ptr<ProcessBody> body,
       life_(Life::kSpawned),
       trap_exit_(spawn_.trap_exit),
       label_(spawn_.label),
-      global_epoch_(spawn_.global_epoch) {
+      global_epoch_(spawn_.global_epoch),
+      oldest_epoch_(spawn_.global_epoch),
+      moving_(spawn_.hand_off_alias == 0 ? Moving::kNo : Moving::kReceiving) {
+  if (spawn_.hand_off_alias != 0) {
+    aliases_.Add(spawn_.hand_off_alias, AliasKind::kExplicit);
+  }
   static const std::string kNone;
   global_name_.store(spawn_.hold ? &kNone : &spawn_.global_name,
                      std::memory_order_release);
@@ -120,6 +125,7 @@ bool Process::AdoptClaim(Epoch global_epoch) {
   MutexLock lock(&mu_);
   if (life_ != Life::kHeld) return false;
   global_epoch_ = global_epoch;
+  oldest_epoch_ = global_epoch;
   global_name_.store(&spawn_.global_name, std::memory_order_release);
   return true;
 }
@@ -185,6 +191,7 @@ absl::Status Process::SetGlobalName(absl::string_view name, Epoch epoch) {
   }
   global_names_.push_back(std::make_unique<const std::string>(name));
   global_epoch_ = epoch;
+  oldest_epoch_ = epoch;
   global_name_.store(global_names_.back().get(), std::memory_order_release);
   return absl::OkStatus();
 }
@@ -356,12 +363,17 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
   envelope.slot = slot;
   bool submit = false;
   bool cycle = false;
+  bool moved = false;
   uint64_t ends_monitor = 0;
   std::optional<Error> refused;
   {
     MutexLock lock(&mu_);
-    if (gone_) {  // Until then Finish answers, with its names free (otp P8).
+    if (moving_ == Moving::kGone) {
+      moved = true;
+    } else if (gone_) {  // Until then Finish answers, names free (otp P8).
       refused = Exited(*ended_);
+    } else if (IsHandedLocked(alias)) {
+      handed_.push_back(std::move(envelope));
     } else if (chained && WaitsForLocked(*envelope.request, awaited_call_)) {
       cycle = true;
     } else if (frozen) {
@@ -379,7 +391,9 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
     }
   }
   EndMonitor(ends_monitor);
-  if (cycle) {
+  if (moved) {
+    PassOn(std::move(envelope));
+  } else if (cycle) {
     FailCycle(*envelope.request, *slot);
   } else if (refused.has_value()) {
     slot->Fail(*std::move(refused));
@@ -407,13 +421,21 @@ absl::Status Process::PushCast(Request request) {
   envelope.bytes = request.payload.size_bytes() + kEnvelopeBytes;
   envelope.request = std::move(request);
   bool submit = false;
+  bool moved = false;
   uint64_t ends_monitor = 0;
   uint64_t dropped = 0;
   std::vector<Envelope> removed;  // Destroyed without the lock.
-  {
-    MutexLock lock(&mu_);
+  const auto take = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
+    if (moving_ == Moving::kGone) {
+      moved = true;
+      return absl::OkStatus();
+    }
     if (life_ == Life::kDead) return Exited(*ended_).NotExecuted();
     if (alias != 0 && !aliases_.IsOn(alias)) return absl::OkStatus();
+    if (IsHandedLocked(alias)) {
+      handed_.push_back(std::move(envelope));
+      return absl::OkStatus();
+    }
     const Room room = MakeRoomLocked(envelope.bytes, &removed);
     if (room == Room::kRefused) return MailboxFull().NotExecuted();
     if (room == Room::kDropped) {
@@ -422,7 +444,15 @@ absl::Status Process::PushCast(Request request) {
       PushLocked(std::move(envelope));
       submit = ScheduleLocked();
     }
+    return absl::OkStatus();
+  };
+  absl::Status taken;
+  {
+    MutexLock lock(&mu_);
+    taken = take();
   }
+  if (!taken.ok()) return taken;
+  if (moved) PassOn(std::move(envelope));
   WarnOfDrops(dropped);
   EndMonitor(ends_monitor);
   if (submit) Submit();
@@ -438,17 +468,24 @@ void Process::PushInfo(Info info, uint64_t alias) {
   uint64_t ends_monitor = 0;
   uint64_t dropped = 0;
   std::vector<Envelope> removed;  // Destroyed without the lock.
+  bool moved = false;
   {
     MutexLock lock(&mu_);
-    if (life_ == Life::kDead) return;
-    if (alias != 0 && !aliases_.IsOn(alias)) return;
-    if (MakeRoomLocked(envelope.bytes, &removed) != Room::kYes) {
+    moved = moving_ == Moving::kGone;
+    if (!moved && life_ == Life::kDead) return;
+    if (!moved && alias != 0 && !aliases_.IsOn(alias)) return;
+    if (moved) {
+      // Below, without the lock.
+    } else if (IsHandedLocked(alias)) {
+      handed_.push_back(std::move(envelope));
+    } else if (MakeRoomLocked(envelope.bytes, &removed) != Room::kYes) {
       dropped = ++dropped_;
     } else if (ReceiveLocked(alias, &ends_monitor)) {
       PushLocked(std::move(envelope));
       submit = ScheduleLocked();
     }
   }
+  if (moved) PassOn(std::move(envelope));
   WarnOfDrops(dropped);
   EndMonitor(ends_monitor);
   if (submit) Submit();

@@ -72,6 +72,20 @@ class Process final : public Task,
   Process& operator=(const Process&) = delete;
 
   // -- Arrivals; any thread ------------------------------------------------
+  // -- Moving to another node; moving.cc -----------------------------------
+  // See Runtime's methods of these names.
+  void Hold(BootTime quiet_until,
+            absl::AnyInvocable<void(absl::StatusOr<Payload>)> done)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void Unhold(Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  bool Retire(const ExitReason& reason, absl::AnyInvocable<void()> done)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  bool HandOff() ABSL_LOCKS_EXCLUDED(mu_);
+  void EndHandOff() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether a message to its cluster-wide name under `epoch` is for it: its
+  // own epoch, or one that it had before a move that was called off.
+  bool AnswersTo(Epoch epoch) const ABSL_LOCKS_EXCLUDED(mu_);
+
   // Lets Init run; held processes wait for Release.
   void Start() ABSL_LOCKS_EXCLUDED(mu_);
   // Gives a held process the name it claimed; Release() follows. False: it is
@@ -244,6 +258,20 @@ class Process final : public Task,
     kHibernate,   // Idle for hibernate_after.
     kRefuse,      // Fence closed: refuse the call that current_ holds.
     kThaw,        // Fence closed: look again in a moment.
+    kHold,        // It is to move: take the Snapshot.
+    kRetire,      // It moves without its state: run Terminate.
+    kHandOff,     // It has moved: pass on what waits, and end.
+  };
+  // What a move has come to; drawn in moving.cc.
+  enum class Moving : uint8_t {
+    kNo,
+    kAsked,
+    kHeld,
+    kRetiring,
+    kRetired,
+    kLeaving,
+    kGone,
+    kReceiving,
   };
 
   struct Envelope {
@@ -373,6 +401,28 @@ class Process final : public Task,
   std::optional<LinkIds> LeaveStarterLocked()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // -- Moving (moving.cc) ---------------------------------------------------
+  // False: no call that it has not answered stands in the way.
+  bool AwaitsQuietLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // kNone: it is not moving, or only waits.
+  Work MovingWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HoldsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return moving_ != Moving::kNo && moving_ != Moving::kAsked;
+  }
+  // True: a message that the process's former place hands over.
+  bool IsHandedLocked(uint64_t alias) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return alias != 0 && moving_ == Moving::kReceiving &&
+           alias == spawn_.hand_off_alias;
+  }
+  void TakeHold();
+  void PassOnAndEnd();
+  // False: it cannot leave this node.
+  bool PassOn(Envelope envelope);
+  // Terminate has run. False: then it ends.
+  bool StaysAfterTerminate();
+  // Gives the new server what its former place sent; OK if there is nothing.
+  absl::Status TakeOverState();
+
   // -- System requests (sys_requests.cc, otp section 5) ---------------------
   // Takes one, or says why not; `slot` is null for an order without an answer.
   absl::Status PushSysRequest(Request request, std::shared_ptr<CallSlot> slot)
@@ -489,6 +539,16 @@ class Process final : public Task,
   std::vector<std::unique_ptr<const std::string>> local_names_
       ABSL_GUARDED_BY(mu_);
   Epoch global_epoch_ ABSL_GUARDED_BY(mu_);
+  // The first under its present name.
+  Epoch oldest_epoch_ ABSL_GUARDED_BY(mu_);
+  Moving moving_ ABSL_GUARDED_BY(mu_) = Moving::kNo;
+  BootTime quiet_until_ ABSL_GUARDED_BY(mu_);
+  absl::AnyInvocable<void(absl::StatusOr<Payload>)> hold_done_
+      ABSL_GUARDED_BY(mu_);
+  std::optional<ExitReason> retire_reason_ ABSL_GUARDED_BY(mu_);
+  absl::AnyInvocable<void()> retire_done_ ABSL_GUARDED_BY(mu_);
+  // Sent on by its former place: comes before what is in the mailbox.
+  std::deque<Envelope> handed_ ABSL_GUARDED_BY(mu_);
   // Every cluster-wide name it ever had; global_name_ points to one.
   std::vector<std::unique_ptr<const std::string>> global_names_
       ABSL_GUARDED_BY(mu_);

@@ -142,6 +142,8 @@ void Process::Finish(const ExitReason& reason) {
     watchers.swap(watchers_);
     // Calls and system requests that came meanwhile.
     for (Envelope& envelope : mailbox_) mailbox.push_back(std::move(envelope));
+    for (Envelope& envelope : handed_) mailbox.push_back(std::move(envelope));
+    handed_.clear();
     mailbox_.clear();
     mailbox_bytes_ = 0;
     reserved_queued_ = 0;
@@ -216,6 +218,8 @@ std::vector<std::shared_ptr<CallSlot>> Process::Abandon() {
     ended_ = ExitReason::Killed();
     self = std::move(self_);
     mailbox.swap(mailbox_);
+    for (Envelope& envelope : handed_) mailbox.push_back(std::move(envelope));
+    handed_.clear();
     watchers.swap(watchers_);
     ++wait_token_;
   }

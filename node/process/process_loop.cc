@@ -138,6 +138,9 @@ Process::Work Process::NextWork(bool fence_open) {
   if (life_ == Life::kHeld) return leave();
   if (life_ == Life::kStarting) return Work::kInit;
   if (continue_.has_value()) return Work::kContinue;
+  const Work moving = MovingWorkLocked();
+  if (moving != Work::kNone) return moving;
+  if (HoldsLocked()) return leave();
   // Acquire: whoever revoked it has taken the response.
   while (!mailbox_.empty() && mailbox_.front().revoked != nullptr &&
          mailbox_.front().revoked->load(std::memory_order_acquire)) {
@@ -157,7 +160,8 @@ Process::Work Process::NextWork(bool fence_open) {
     if (!current_.is_system()) hibernating_ = false;
     return Work::kMessage;
   }
-  if (suspended_) return leave();  // otp Y3, Y4
+  if (moving_ == Moving::kAsked) return leave();  // It owes a reply.
+  if (suspended_) return leave();                 // otp Y3, Y4
   if (timeout_due_) {
     timeout_due_ = false;
     timeout_armed_ = false;
@@ -232,6 +236,21 @@ void Process::Dispatch(Work work) {
       return;
     case Work::kRefuse:
       RefuseFrozen();
+      return;
+    case Work::kHold:
+      TakeHold();
+      return;
+    case Work::kRetire: {
+      std::optional<ExitReason> reason;
+      {
+        MutexLock lock(&mu_);
+        reason = std::exchange(retire_reason_, std::nullopt);
+      }
+      BeginTerminate(*std::move(reason));
+      return;
+    }
+    case Work::kHandOff:
+      PassOnAndEnd();
       return;
     case Work::kMessage:
       break;
@@ -358,6 +377,7 @@ void Process::Settle() {
 void Process::Apply(Stage stage, internal::Decision decision) {
   using Kind = internal::Decision::Kind;
   if (stage == Stage::kTerminate) {
+    if (StaysAfterTerminate()) return;
     LogEnding(*ending_);
     Finish(*ending_);
     return;
@@ -459,6 +479,16 @@ void Process::ApplyInit(internal::Decision decision) {
     case Kind::kReply: {
       if (start_timer_ != 0) {
         runtime_->scheduler().Cancel(std::exchange(start_timer_, 0));
+      }
+      if (absl::Status restored = TakeOverState(); !restored.ok()) {
+        {
+          MutexLock lock(&mu_);
+          start_error_ = restored;
+        }
+        const ExitReason reason = ExitReason::Custom(restored.message());
+        LogEnding(reason);
+        Finish(reason);
+        return;
       }
       bool doomed;
       {

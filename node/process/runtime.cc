@@ -481,6 +481,10 @@ void Runtime::CallLocal(const Pid& pid, Request request,
                         std::shared_ptr<CallSlot> slot) {
   auto process = Find(pid);
   if (process == nullptr) {
+    if (const auto to = MovedTo(pid)) {
+      SendOn(*to, std::move(request), std::move(slot));
+      return;
+    }
     slot->Complete(CallResult(NoProcess(request.target).status()));
     return;
   }
@@ -495,7 +499,13 @@ void Runtime::CallLocal(const Pid& pid, Request request,
 
 absl::Status Runtime::CastLocal(const Pid& pid, Request request) {
   auto process = Find(pid);
-  if (process == nullptr) return NoProcess(request.target);
+  if (process == nullptr) {
+    if (const auto to = MovedTo(pid)) {
+      SendOn(*to, std::move(request), nullptr);
+      return absl::OkStatus();
+    }
+    return NoProcess(request.target);
+  }
   if (!request.meta.min_epoch.empty() &&
       process->global_epoch() < request.meta.min_epoch) {
     return OlderThanSeen(request.target, request.meta.min_epoch);
@@ -504,7 +514,11 @@ absl::Status Runtime::CastLocal(const Pid& pid, Request request) {
 }
 
 void Runtime::SendLocal(const Pid& pid, Info info, uint64_t alias) {
-  if (auto process = Find(pid)) process->PushInfo(std::move(info), alias);
+  if (auto process = Find(pid)) {
+    process->PushInfo(std::move(info), alias);
+  } else if (const auto to = MovedTo(pid)) {
+    SendOn(*to, std::move(info));
+  }
 }
 
 size_t Runtime::DropQueued(const Pid& pid,

@@ -97,6 +97,13 @@ struct SpawnOptions {
   // True: takes messages, but runs Init only after Release(); a claim of its
   // name is under way.
   bool hold = false;
+  // Not 0: it takes the place of a process of another node. What comes through
+  // this alias of it goes before everything else, which waits for
+  // Runtime::EndHandOff.
+  uint64_t hand_off_alias = 0;
+  // The other one's Snapshot, given to Restore after Init and before the first
+  // message; null: there is none.
+  std::shared_ptr<Payload> restore;
 };
 
 // A line of `muster process list`.
@@ -220,6 +227,37 @@ class Runtime {
             absl::AnyInvocable<void(ExitReason)> done);
   // Kills every process; used when this node ends.
   void KillAll();
+
+  // -- Moving a process to another node; moving.cc -------------------------
+  // Lets a process finish what it handles and answer the calls that it still
+  // owes a reply, those for up to `patience`; then it acts no more: messages
+  // wait in its mailbox. `done` gets its Snapshot, or the error of it (then it
+  // is held all the same); it is dropped if the process ends first.
+  void Hold(const Pid& pid, absl::Duration patience,
+            absl::AnyInvocable<void(absl::StatusOr<Payload>)> done);
+  // The move is off: it goes on, under `epoch`, with what has waited.
+  void Unhold(const Pid& pid, Epoch epoch);
+  // Has a held process run Terminate; then it still holds its messages.
+  // `done` is dropped if it ends instead.
+  void Retire(const Pid& pid, const ExitReason& reason,
+              absl::AnyInvocable<void()> done);
+  // A held process has moved: sends `to` what waits, in order, but what is of
+  // the old process alone (exits, Downs, responses to its requests); then it
+  // ends with shutdown(moved), and for kForwarding what comes later for it, or
+  // for its cluster-wide name under its epoch, is sent on as well. Whoever
+  // observes its exit hears of it after the last of what waited has gone to the
+  // router.
+  void HandOff(const Pid& pid, const ServerRef& to) ABSL_LOCKS_EXCLUDED(mu_);
+  // The new process has all that its former place had for it.
+  void EndHandOff(const Pid& pid);
+  // The process of this node that had the name under `epoch` or later, has
+  // moved, and whose messages are sent on; empty: there is none.
+  Pid WhereMoved(absl::string_view name, Epoch epoch) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  bool HasMoved(const Pid& pid) const ABSL_LOCKS_EXCLUDED(mu_);
+  // How long what comes late is sent on. Longer than a view of the names may
+  // be old.
+  static constexpr absl::Duration kForwarding = absl::Seconds(10);
 
   // -- Sending -------------------------------------------------------------
   // Local targets are served here, others by the router. Arms no deadline:
@@ -392,6 +430,18 @@ class Runtime {
     ServerRef to;
     Info info;
   };
+  // Where the messages of a process that has moved go.
+  struct Moved {
+    ServerRef to = Pid();
+    std::string name;
+    Epoch epoch;  // Its last one.
+  };
+  // Nullopt: it has not moved, or long ago.
+  std::optional<ServerRef> MovedTo(const Pid& pid) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void SendOn(const ServerRef& to, Request request,
+              std::shared_ptr<CallSlot> slot);
+  void SendOn(const ServerRef& to, Info info);
 
   // Ends monitor `ref` with its Down. Not there: demonitored meanwhile.
   void SendDown(uint64_t ref, const Pid& ended, const ExitReason& reason)
@@ -462,6 +512,9 @@ class Runtime {
   absl::flat_hash_map<std::string, Pid> global_names_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, std::shared_ptr<ViaRegistry>> vias_
       ABSL_GUARDED_BY(mu_);
+  // By number of the process that was here.
+  absl::flat_hash_map<uint64_t, Moved> moved_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, uint64_t> moved_names_ ABSL_GUARDED_BY(mu_);
   // Nodes with an open stream, and as which incarnation.
   absl::btree_map<std::string, Epoch> nodes_ ABSL_GUARDED_BY(mu_);
   // Who hears of them, and how many copies.

@@ -2,6 +2,7 @@
 #ifndef MUSTER_NODE_RPC_BACKEND_H_
 #define MUSTER_NODE_RPC_BACKEND_H_
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -56,12 +57,36 @@ class BackendCell {
   void Set(std::shared_ptr<RpcBackend> backend) ABSL_LOCKS_EXCLUDED(mu_);
   bool has_backend() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Calls of clients outside that have been begun and not answered.
+  size_t calls() const { return calls_.load(std::memory_order_relaxed); }
+  // Counts one for as long as it lives, which the cell outlives.
+  class CallCount {
+   public:
+    explicit CallCount(BackendCell* cell) : cell_(cell) {
+      cell_->calls_.fetch_add(1, std::memory_order_relaxed);
+    }
+    CallCount(CallCount&& other) noexcept
+        : cell_(std::exchange(other.cell_, nullptr)) {}
+    CallCount& operator=(CallCount&&) = delete;
+    ~CallCount() {
+      if (cell_ != nullptr) {
+        cell_->calls_.fetch_sub(1, std::memory_order_relaxed);
+      }
+    }
+
+   private:
+    BackendCell* cell_;
+  };
+
   // UNAVAILABLE STARTING, NOT_EXECUTED, with a retry delay.
   static absl::Status Starting();
 
  private:
   std::shared_ptr<RpcBackend> Enter() ABSL_LOCKS_EXCLUDED(mu_);
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Relaxed: a count.
+  std::atomic<size_t> calls_{0};
 
   mutable Mutex mu_;
   CondVar left_;

@@ -202,7 +202,7 @@ void OutsideCall::Start(
   deadline->cell = cell;
   deadline->backend = use.get();
   auto slot = std::make_shared<CallSlot>(
-      [deadline,
+      [deadline, count = BackendCell::CallCount(cell),
        once = CompleteOnce(std::move(done))](CallResult result) mutable {
         deadline->Disarm();
         once.Complete(std::move(result));

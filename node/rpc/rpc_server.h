@@ -77,6 +77,12 @@ class RpcServer {
   // not ended by it.
   void SetBackend(std::shared_ptr<RpcBackend> backend);
 
+  // False: health says NOT_SERVING, so that clients that ask go elsewhere;
+  // everything is served as before.
+  void SetHealth(bool serving);
+  // Calls of clients outside that have no answer yet. Any thread.
+  size_t calls_under_way() const { return backend_.calls(); }
+
   // Takes no new calls, and ends those that are under way after `grace`.
   // Returns when all have ended. The second call does nothing.
   void Shutdown(absl::Duration grace);
@@ -87,7 +93,6 @@ class RpcServer {
   absl::Status Listen(const RpcServerOptions& options,
                       const std::vector<grpc::Service*>& extra,
                       const std::function<void(grpc::ServerBuilder*)>& extend);
-  void SetHealth(bool serving);
 
   // Constant after Start.
   NodeAddress address_;

@@ -46,6 +46,12 @@ struct FakeNode {
   absl::Status tail_end;
   absl::StatusOr<admin::v1::ExplainResponse> explain;
 
+  // Answered in turn; the last one stays.
+  std::vector<absl::StatusOr<admin::v1::DrainNodeResponse>> drains;
+  absl::StatusOr<admin::v1::UndrainNodeResponse> undrain;
+  std::vector<admin::v1::DrainNodeRequest> drain_requests;
+  admin::v1::UndrainNodeRequest undrain_request;
+
   absl::StatusOr<admin::v1::StartChildResponse> start_child;
   absl::StatusOr<admin::v1::ChangeChildResponse> change_child;
 
@@ -154,6 +160,19 @@ class FakeNodeClient final : public NodeClient {
       if (!on_event(event)) return absl::OkStatus();
     }
     return node_->tail_end;
+  }
+  absl::StatusOr<admin::v1::DrainNodeResponse> DrainNode(
+      const admin::v1::DrainNodeRequest& request, absl::Duration) override {
+    node_->drain_requests.push_back(request);
+    if (node_->drains.empty()) return admin::v1::DrainNodeResponse();
+    auto drain = node_->drains.front();
+    if (node_->drains.size() > 1) node_->drains.erase(node_->drains.begin());
+    return drain;
+  }
+  absl::StatusOr<admin::v1::UndrainNodeResponse> UndrainNode(
+      const admin::v1::UndrainNodeRequest& request, absl::Duration) override {
+    node_->undrain_request = request;
+    return node_->undrain;
   }
   absl::StatusOr<admin::v1::StartChildResponse> StartChild(
       const admin::v1::StartChildRequest& request, absl::Duration) override {

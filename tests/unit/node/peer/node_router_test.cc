@@ -223,6 +223,30 @@ TEST_F(NodeRouterTest, ARestartingNameSaysSo) {
   }
 }
 
+TEST_F(NodeRouterTest, AnOutsideCallToANameThatRestartsIsHeld) {
+  const Pid pid = b_.StartGlobal("x", {1, 50});
+  const NameEntry before = Entry("x", pid, {1, 50}, "shop");
+  names_.copy.Put(before);
+  b_.names.Put(before);
+  world_.RunReady();
+  b_.runtime.SendExit(Pid(), pid, ExitReason::Kill());
+  world_.RunReady();
+  auto patient = a_.Call("x", "Echo", "hi", absl::Seconds(5));
+  auto hasty = a_.Call("x", "Echo", "hi", absl::Milliseconds(300));
+  world_.RunFor(absl::Milliseconds(290));
+  // It says what it knows before its caller gives up.
+  ExpectError(*hasty, absl::StatusCode::kUnavailable, "RESTARTING");
+  EXPECT_EQ(OutcomeOf((*hasty)->status), Outcome::kNotExecuted);
+  EXPECT_FALSE(patient->has_value());
+  const Pid next = b_.StartGlobal("x", {1, 60});
+  const NameEntry after = Entry("x", next, {1, 60}, "shop");
+  names_.copy.Put(after);
+  b_.names.Put(after);
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(patient->has_value());
+  EXPECT_TRUE((*patient)->status.ok()) << (*patient)->status;
+}
+
 TEST_F(NodeRouterTest, ADeadNameWithoutSupervisorIsNoproc) {
   names_.copy.Put(Entry("x", Pid{"a", {1, 10}, 77}, {1, 40}));
   auto here = a_.Call("x", "Echo", "hi");

@@ -1,0 +1,246 @@
+#include "cluster/cli/drain_commands.h"
+
+#include <algorithm>
+#include <istream>
+#include <map>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "muster/admin/v1/admin.pb.h"
+#include "nlohmann/json.hpp"
+#include "node/types/names.h"
+#include "node/types/pid.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+using admin::v1::DrainItem;
+using admin::v1::DrainNodeRequest;
+using admin::v1::DrainNodeResponse;
+
+constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
+constexpr absl::Duration kRequestTimeout = absl::Seconds(5);
+// What is left of the command's time may be too short for an answer.
+constexpr absl::Duration kRequestTimeoutMin = absl::Seconds(1);
+
+struct Session {
+  std::unique_ptr<NodeClient> client;
+  BootTime end;
+};
+
+absl::StatusOr<Session> Open(const CliEnv& env, const GlobalFlags& flags,
+                             absl::Duration default_timeout) {
+  const absl::Duration timeout = flags.timeout.value_or(default_timeout);
+  Session session;
+  session.end = env.clock->Boot() + timeout;
+  auto client =
+      env.connect(flags.endpoints, std::min(timeout, kRequestTimeout));
+  if (!client.ok()) return client.status();
+  session.client = *std::move(client);
+  return session;
+}
+
+absl::Duration Left(const CliEnv& env, const Session& session) {
+  return std::clamp(session.end - env.clock->Boot(), absl::ZeroDuration(),
+                    kRequestTimeout);
+}
+
+size_t CountMovable(const DrainNodeResponse& response) {
+  return static_cast<size_t>(
+      std::count_if(response.left().begin(), response.left().end(),
+                    [](const DrainItem& item) { return item.movable(); }));
+}
+
+std::string ItemLine(const DrainItem& item) {
+  return absl::StrCat("  ", item.name(), item.detail().empty() ? "" : ": ",
+                      item.detail(), "\n");
+}
+
+// What the drain would do; nothing on stdout.
+std::string Plan(const std::string& node, const DrainNodeResponse& response) {
+  const size_t movable = CountMovable(response);
+  const size_t others = static_cast<size_t>(response.left_size()) - movable;
+  std::string text = absl::StrCat("node ", node, " gets nothing new, and ",
+                                  movable, " names move away:\n");
+  for (const DrainItem& item : response.left()) {
+    if (item.movable()) absl::StrAppend(&text, "  ", item.name(), "\n");
+  }
+  if (others > 0) {
+    absl::StrAppend(&text, others, " stay, because nobody can move them:\n");
+    for (const DrainItem& item : response.left()) {
+      if (!item.movable()) absl::StrAppend(&text, ItemLine(item));
+    }
+  }
+  return text;
+}
+
+nlohmann::ordered_json ItemsJson(const DrainNodeResponse& response) {
+  nlohmann::ordered_json items = nlohmann::ordered_json::array();
+  for (const DrainItem& item : response.left()) {
+    items.push_back({{"name", item.name()},
+                     {"detail", item.detail()},
+                     {"movable", item.movable()}});
+  }
+  return items;
+}
+
+bool Agrees(const CliEnv& env) {
+  *env.err << "Go on? [y/N] " << std::flush;
+  std::string line;
+  std::getline(*env.in, line);
+  return line == "y" || line == "Y" || line == "yes";
+}
+
+}  // namespace
+
+CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
+                        const std::string& node, const DrainFlags& drain) {
+  absl::Status valid = ValidateNodeName(node);
+  if (!valid.ok()) return valid;
+  absl::StatusOr<Session> session = Open(env, flags, kDrainTimeoutDefault);
+  if (!session.ok()) return session.status();
+  DrainNodeRequest request;
+  request.set_node(node);
+  request.set_dry_run(true);
+  absl::StatusOr<DrainNodeResponse> left =
+      session->client->DrainNode(request, Left(env, *session));
+  if (!left.ok()) return left.status();
+  if (drain.dry_run) {
+    if (flags.json) {
+      nlohmann::ordered_json json = {{"node", node},
+                                     {"left", ItemsJson(*left)}};
+      *env.out << json.dump() << "\n";
+    } else {
+      *env.out << Plan(node, *left);
+    }
+    return {};
+  }
+  if (!drain.yes) {
+    *env.err << Plan(node, *left);
+    if (!env.err_is_terminal || !Agrees(env)) {
+      return CommandResult(
+          Error(absl::StatusCode::kFailedPrecondition, "NEEDS_YES",
+                absl::StrCat("nothing was done: to drain node ", node,
+                             ", say --yes"))
+              .NotExecuted()
+              .status(),
+          kExitNeedsYes);
+    }
+  }
+
+  // By name, since others may come while it begins to drain.
+  std::map<std::string, bool> seen;
+  for (const DrainItem& item : left->left()) seen[item.name()] = true;
+  request.set_dry_run(false);
+  bool asked = false;  // It drains.
+  absl::Status failure;
+  while (true) {
+    absl::StatusOr<DrainNodeResponse> answer = session->client->DrainNode(
+        request, std::max(Left(env, *session), kRequestTimeoutMin));
+    if (answer.ok()) {
+      asked = true;
+      left = *std::move(answer);
+      for (const DrainItem& item : left->left()) seen[item.name()] = true;
+      const size_t movable = CountMovable(*left);
+      if (env.err_is_terminal) {
+        *env.err << "moved " << seen.size() - left->left_size() << ", left "
+                 << movable << "\n"
+                 << std::flush;
+      }
+      if (movable == 0) break;
+    } else if (asked && absl::IsNotFound(answer.status())) {
+      left = DrainNodeResponse();  // It has left the cluster meanwhile.
+      break;
+    } else if (absl::IsUnavailable(answer.status()) ||
+               absl::IsDeadlineExceeded(answer.status()) ||
+               absl::IsAborted(answer.status())) {
+      failure = answer.status();
+    } else {
+      return answer.status();
+    }
+    if (env.clock->Boot() >= session->end) break;
+    env.sleep(kPollInterval);
+  }
+  if (!asked) return failure;
+
+  std::vector<std::string> moved;
+  for (const auto& [name, unused] : seen) {
+    const bool stays = std::any_of(
+        left->left().begin(), left->left().end(),
+        [&name = name](const DrainItem& item) { return item.name() == name; });
+    if (!stays) moved.push_back(name);
+  }
+  if (flags.json) {
+    nlohmann::ordered_json json = {
+        {"node", node}, {"moved", moved}, {"left", ItemsJson(*left)}};
+    *env.out << json.dump() << "\n";
+  } else {
+    *env.out << "moved " << moved.size() << ", left " << left->left_size()
+             << "\n";
+    for (const DrainItem& item : left->left()) *env.out << ItemLine(item);
+  }
+  if (left->left_size() == 0) return {};
+  return CommandResult(
+      Error(absl::StatusCode::kFailedPrecondition, "PARTIAL",
+            absl::StrCat(left->left_size(), " names are still on node ", node,
+                         "; it stays draining: ask again to go on, or `muster "
+                         "node undrain ",
+                         node, "`"))
+          .status(),
+      kExitPartial);
+}
+
+CommandResult NodeUndrain(const CliEnv& env, const GlobalFlags& flags,
+                          const std::string& node) {
+  absl::Status valid = ValidateNodeName(node);
+  if (!valid.ok()) return valid;
+  absl::StatusOr<Session> session = Open(env, flags, kTimeoutDefault);
+  if (!session.ok()) return session.status();
+  admin::v1::UndrainNodeRequest request;
+  request.set_node(node);
+  const auto response =
+      session->client->UndrainNode(request, Left(env, *session));
+  if (!response.ok()) return response.status();
+  *env.out << (flags.json
+                   ? "{}\n"
+                   : absl::StrCat("node ", node, " takes children again\n"));
+  return {};
+}
+
+CommandResult ProcessMove(const CliEnv& env, const GlobalFlags& flags,
+                          const std::string& name, const std::string& node) {
+  absl::Status valid = ValidateName(name);
+  if (valid.ok() && !node.empty()) valid = ValidateNodeName(node);
+  if (!valid.ok()) return valid;
+  absl::StatusOr<Session> session = Open(env, flags, absl::Seconds(15));
+  if (!session.ok()) return session.status();
+  admin::v1::ChangeChildRequest request;
+  request.set_name(name);
+  request.set_change(cluster::v1::ChangeChildRequest::MOVE);
+  request.set_to_node(node);
+  const auto response = session->client->ChangeChild(
+      request,
+      std::max(session->end - env.clock->Boot(), absl::ZeroDuration()));
+  if (!response.ok()) return response.status();
+  const std::string pid = Pid::FromProto(response->pid()).ToString();
+  if (flags.json) {
+    nlohmann::ordered_json json = {{"name", name},
+                                   {"node", response->node()},
+                                   {"pid", pid},
+                                   {"with_state", response->with_state()}};
+    *env.out << json.dump() << "\n";
+  } else {
+    *env.out << name << " runs on node " << response->node() << " as " << pid
+             << (response->with_state() ? ", with its state\n"
+                                        : ", started anew\n");
+  }
+  return {};
+}
+
+}  // namespace muster
