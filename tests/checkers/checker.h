@@ -43,7 +43,8 @@ struct Verdict {
 
 // G1. Executions whose reply was accepted, whose effect a resource admitted or
 // whose message was dispatched, of different epochs of one name: they do not
-// overlap and are ordered by epoch. In the journal: no claim by a dead node
+// overlap and are ordered by epoch, and so are the messages that one receiver
+// takes. In the journal: no claim by a dead node
 // epoch, none of a name whose owner lives. In resources: no lost update.
 Verdict CheckOneOwner(const History& history, const CheckOptions& options);
 // G2. Claims in the journal: greater than every earlier one, of any name, and

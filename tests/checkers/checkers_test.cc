@@ -203,6 +203,19 @@ admit key=r name=x e=4 value=2 limit=1
               HasSubstr("took token"));
 }
 
+TEST(OneOwnerTest, AMessageOfAnOlderEpochAfterANewerIsSeen) {
+  EXPECT_THAT(Sole(CheckOneOwner, R"(
+message session=w name=x node=b n=3 seq=1 e=6
+message session=w name=x node=a n=2 seq=1 e=4
+)"),
+              HasSubstr("took a message"));
+  EXPECT_EQ(Sole(CheckOneOwner, R"(
+message session=w name=x node=b n=3 seq=1 e=6
+message session=v name=x node=a n=2 seq=1 e=4
+)"),
+            "");
+}
+
 // --- G2 ---
 
 TEST(EpochsGrowTest, ASmallerOrAnEqualEpochIsSeen) {

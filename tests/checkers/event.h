@@ -79,10 +79,10 @@ enum class EventKind : uint8_t {
   // -- Monitors. ------------------------------------------------------------
   // key: reference, session: the watcher, name or [op: pid].
   kMonitor,
-  // key, session, name, [node, seq: whom it was about], reason.
+  // key, session, name, [node, node_epoch, seq: whom it was about], reason.
   kDown,
-  // session: the watcher, name, node, seq: it handled a message of that
-  // process.
+  // session: the watcher, name, node, node_epoch, seq, [epoch: of the name],
+  // [call: the execution that sent it]: it handled a message of that process.
   kMessage,
 
   // -- Order. key: sender and receiver. -------------------------------------

@@ -48,10 +48,11 @@ std::vector<Run> EffectiveRuns(const History& history, uint64_t* looked_at) {
         if (Run* run = find(event.call)) run->effective = true;
         break;
       case EventKind::kAdmit:
+      case EventKind::kMessage:
       case EventKind::kDispatch:
         if (Run* run = find(event.call)) {
           run->effective = true;
-          // A dispatch comes after the send, which the handler made.
+          // A message comes after the send, which the handler made.
           if (event.kind == EventKind::kAdmit) {
             run->ended = std::max(run->ended, place);
           }
@@ -161,6 +162,23 @@ void CheckJournalOwners(const History& history, Verdict* verdict) {
   }
 }
 
+// What somebody takes from one name comes in the order of its epochs.
+void CheckMessages(const History& history, Verdict* verdict) {
+  std::map<std::pair<std::string, std::string>, Epoch> latest;
+  for (const HistoryEvent& event : history) {
+    if (event.kind != EventKind::kMessage || event.epoch.empty()) continue;
+    ++verdict->looked_at;
+    Epoch& last = latest[{event.session, event.name}];
+    if (event.epoch < last) {
+      verdict->Violate(absl::StrCat(event.session, " took a message of '",
+                                    event.name, "' under ", Text(event.epoch),
+                                    " on ", event.node, " after one under ",
+                                    Text(last)));
+    }
+    last = std::max(last, event.epoch);
+  }
+}
+
 void CheckResources(const History& history, Verdict* verdict) {
   struct Resource {
     Epoch token;
@@ -195,6 +213,7 @@ Verdict CheckOneOwner(const History& history, const CheckOptions&) {
   Verdict verdict{"G1", "one owner", {}, 0};
   CheckOverlaps(history, &verdict);
   CheckJournalOwners(history, &verdict);
+  CheckMessages(history, &verdict);
   CheckResources(history, &verdict);
   return verdict;
 }

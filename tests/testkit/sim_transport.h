@@ -55,6 +55,8 @@ class SimNetwork {
   // and neither notices: what is under way waits for Heal(), dials run into
   // their limit. Twice is once.
   void Cut(absl::string_view a, absl::string_view b);
+  // Only what `from` sends to `to` is lost on the way.
+  void CutOneWay(absl::string_view from, absl::string_view to);
   void Heal(absl::string_view a, absl::string_view b);
   void HealAll();
   // Breaks all streams between the two now: UNAVAILABLE on both sides.
@@ -70,7 +72,8 @@ class SimNetwork {
   friend class SimTransport;
   using Streams = std::map<uint64_t, std::shared_ptr<SimStream>>;
 
-  bool IsCut(const std::string& a, const std::string& b) const;
+  // What `from` sends does not reach `to`.
+  bool IsCut(const std::string& from, const std::string& to) const;
   absl::Duration Latency();
   std::shared_ptr<SimStream> Dial(SimTransport* from, std::string to,
                                   std::shared_ptr<StreamHandler> handler);
@@ -85,7 +88,7 @@ class SimNetwork {
 
   // Owned by the simulation's thread.
   std::map<std::string, SimTransport*> transports_;
-  // Pairs with the smaller address first.
+  // From, to.
   std::set<std::pair<std::string, std::string>> cuts_;
   // Both ends of every stream that is not over, by their age.
   Streams streams_;
