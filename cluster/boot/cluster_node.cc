@@ -88,6 +88,9 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   membership.build = options_.build;
   membership.profile = options_.profile;
   membership.reap_for_test = options_.reap_for_test;
+  membership.min_generation = options_.min_generation;
+  membership.raise_generation = options_.raise_generation;
+  membership.proof_of_death = options_.proof_of_death;
   MembershipListener listener;
   listener.on_change = [this] {
     if (host_ != nullptr) host_->Look();
@@ -99,6 +102,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
     if (runtime_ != nullptr) runtime_->KillAll();
     if (auto reaped = std::exchange(on_reaped_, nullptr)) reaped();
   };
+  listener.on_generation = options_.on_generation;
   membership_ = std::make_unique<Membership>(
       std::move(membership), store_.get(), &strand_, &scheduler_->clock(),
       random_, logger_, std::move(listener));

@@ -5,6 +5,7 @@
 #ifndef MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 #define MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -62,6 +63,13 @@ struct ClusterNodeOptions {
   LocalParts local;
   // MembershipOptions::reap_for_test.
   absl::Duration reap_for_test = absl::ZeroDuration();
+  // As in MembershipOptions and MembershipListener.
+  uint64_t min_generation = 0;
+  bool raise_generation = false;
+  std::function<std::optional<std::string>(const store::v1::NodeRecord& record,
+                                           Epoch epoch)>
+      proof_of_death;
+  std::function<void(uint64_t generation)> on_generation;
 };
 
 // LIFETIME: scheduler, random source, logger and transport outlive it; it owns

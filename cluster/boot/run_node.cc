@@ -123,10 +123,11 @@ class SignalThread {
   pthread_t thread_;
 };
 
-// One incarnation: from joining to leaving. Sets `*again` if it was reaped.
+// One incarnation: from joining to leaving. Sets `*again` if it was reaped, and
+// `*generation` to the cluster's.
 absl::Status RunIncarnation(
     const NodeConfig& config, const std::vector<ServerTypeInfo>& types,
-    Logger* logger, Wakeup* wakeup, std::string* listen,
+    Logger* logger, Wakeup* wakeup, std::string* listen, uint64_t* generation,
     const std::function<void(const std::string&)>& on_ready, bool* again) {
   *again = false;
   SystemClock clock;
@@ -164,6 +165,10 @@ absl::Status RunIncarnation(
   options.types = types;
   options.local = config.local;
   options.build = std::string(kVersion);
+  options.profile = config.profile;
+  options.min_generation = *generation;
+  options.raise_generation = !config.raise_generation.empty();
+  options.on_generation = [generation](uint64_t seen) { *generation = seen; };
   options.grpc_version = grpc::Version();
   absl::Status result;
   {
@@ -226,16 +231,25 @@ absl::Status RunNode(const NodeConfig& config,
   if (absl::Status valid = ValidateClusterName(config.cluster); !valid.ok()) {
     return valid;
   }
+  if (!config.raise_generation.empty() &&
+      config.raise_generation != config.cluster) {
+    return Error(
+               absl::StatusCode::kInvalidArgument, "NOT_CONFIRMED",
+               absl::StrCat("--raise-generation is to be the cluster's name, ",
+                            config.cluster))
+        .NotExecuted();
+  }
   StderrLogger logger(config.name);
   Wakeup wakeup;
   SignalThread signals(&wakeup);
   std::string listen = config.listen;
   bool again = true;
+  uint64_t generation = 0;
   absl::Status result;
   while (again) {
     wakeup.Reset();
-    result = RunIncarnation(config, types, &logger, &wakeup, &listen, on_ready,
-                            &again);
+    result = RunIncarnation(config, types, &logger, &wakeup, &listen,
+                            &generation, on_ready, &again);
   }
   return result;
 }

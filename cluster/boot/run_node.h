@@ -26,6 +26,11 @@ struct NodeConfig {
   // Applied once the node has joined; for `muster dev`.
   std::optional<cluster::v1::Manifest> manifest;
   LocalParts local;
+  // Times of the cluster, if this node is its first.
+  Profile profile;
+  // The cluster's name, to confirm: if the store's generation is smaller than
+  // one that this node has seen, raise it instead of refusing to start.
+  std::string raise_generation;
 };
 
 // Joins the cluster, serves until SIGTERM or SIGINT, and leaves cleanly.

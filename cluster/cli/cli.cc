@@ -15,6 +15,7 @@
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/version.h"
 #include "cluster/cli/words.h"
+#include "cluster/membership/profile.h"
 #include "nlohmann/json.hpp"
 #include "node/types/names.h"
 #include "node/types/status.h"
@@ -175,6 +176,9 @@ class Cli {
         "--store etcd://127.0.0.1:2379",
         [this] {
           config_.listen = listen_;
+          const absl::StatusOr<Profile> profile = Profile::Named(profile_);
+          if (!profile.ok()) return CommandResult(profile.status());
+          config_.profile = *profile;
           return NodeStart(env_, config_, types_);
         },
         /*is_node=*/true);
@@ -190,6 +194,35 @@ class Cli {
                       "cluster share (default memory)");
     Add(node, "list", "The nodes of the cluster.", "muster node list",
         [this] { return Client().NodeList(); });
+    start->add_option("--profile", profile_,
+                      "times of a new cluster: default, fast (a quiet local "
+                      "network) or wide (long distances); a cluster that "
+                      "exists keeps its own");
+    start->add_option("--raise-generation", config_.raise_generation,
+                      "the cluster's name: after the store was restored from a "
+                      "backup, raise the generation above all that this node "
+                      "has seen");
+    CLI::App* const node_get =
+        Add(node, "get", "What a node is and how it is.", "muster node get a",
+            [this] { return Client().NodeGet(node_); });
+    node_get->add_option("NAME", node_, "the node's name")->required();
+    CLI::App* const remove = Add(
+        node, "remove",
+        "End the membership of a node that cannot be reached. Its names are "
+        "free once it certainly cannot act any more.",
+        "muster node remove b --yes",
+        [this] { return Client().NodeRemove(node_, consent_); });
+    remove->add_option("NAME", node_, "the node's name")->required();
+    remove->add_flag("--yes", consent_.yes, "do not ask");
+    remove->add_flag("--dry-run", consent_.dry_run,
+                     "only say what would be done");
+    CLI::App* const raise =
+        Add(node, "raise-generation",
+            "After a restore of the store from a backup: make every node join "
+            "anew, so that no epoch is ever used twice.",
+            "muster node raise-generation --confirm demo",
+            [this] { return Client().RaiseGeneration(target_); });
+    raise->add_option("--confirm", target_, "the cluster's name")->required();
 
     CLI::App* const process = AddNoun("process", "Processes of the nodes.");
     CLI::App* const processes =
@@ -411,6 +444,8 @@ class Cli {
   std::string for_ = "10s";
   std::string file_;
   std::string node_;
+  std::string profile_ = "default";
+  Consent consent_;
   std::string prefix_;
   bool no_wait_ = false;
   bool system_ = false;

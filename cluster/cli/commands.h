@@ -54,6 +54,11 @@ absl::StatusOr<ServerRef> ParseTarget(const std::string& target);
 inline constexpr absl::Duration kTimeoutDefault = absl::Seconds(5);
 inline constexpr absl::Duration kWaitTimeoutDefault = absl::Seconds(30);
 
+// What the user said beforehand to a command that destroys something.
+struct Consent {
+  bool yes = false;
+  bool dry_run = false;
+};
 // Commands that ask a node.
 class ClientCommands {
  public:
@@ -84,6 +89,11 @@ class ClientCommands {
   CommandResult Wait(const std::string& name);
   // `file` "-": stdin. Waits until all children run unless `no_wait`.
   CommandResult Apply(const std::string& file, bool no_wait);
+  CommandResult NodeGet(const std::string& node);
+  // Ends the membership of a node that may be alive.
+  CommandResult NodeRemove(const std::string& node, const Consent& consent);
+  // After a restore of the store. `confirm`: the cluster's name.
+  CommandResult RaiseGeneration(const std::string& confirm);
 
  private:
   // Starts the command's time and connects.
@@ -102,6 +112,7 @@ class ClientCommands {
                          process::v1::WhereIsResponse* where);
   absl::Status WaitForTree(const cluster::v1::Manifest& manifest);
   void Progress(const std::string& text);
+  absl::StatusOr<admin::v1::Node> FindNode(const std::string& node);
 
   const CliEnv& env_;
   const GlobalFlags& flags_;

@@ -196,6 +196,13 @@ std::string ProtoDurationText(const google::protobuf::Duration& d) {
   return DurationText(FromProtoDuration(d));
 }
 
+// Sorted: "rack=7,zone=a".
+std::string LabelsText(const admin::v1::Node& node) {
+  const std::map<std::string, std::string> sorted(node.labels().begin(),
+                                                  node.labels().end());
+  return absl::StrJoin(sorted, ",", absl::PairFormatter("="));
+}
+
 }  // namespace
 
 std::string ToJson(const Message& message) {
@@ -290,11 +297,26 @@ std::string StatusPage(const admin::v1::GetStatusResponse& r) {
   return Table(std::move(rows));
 }
 
+std::string NodePage(const admin::v1::Node& node) {
+  return Table({{"name", node.name()},
+                {"state", node.state()},
+                {"address", node.address()},
+                {"epoch", EpochText(node.epoch())},
+                {"joined", node.has_joined_at() ? TimeText(node.joined_at())
+                                                : std::string()},
+                {"children", absl::StrCat(node.children())},
+                {"types", absl::StrJoin(node.types(), ",")},
+                {"labels", LabelsText(node)},
+                {"version", node.version()}});
+}
+
 std::string NodeTable(const admin::v1::ListNodesResponse& response) {
-  std::vector<std::vector<std::string>> rows = {
-      {"NAME", "ADDRESS", "CHILDREN", "TYPES", "VERSION", "JOINED", "EPOCH"}};
+  std::vector<std::vector<std::string>> rows = {{"NAME", "STATE", "ADDRESS",
+                                                 "CHILDREN", "LABELS", "TYPES",
+                                                 "VERSION", "JOINED", "EPOCH"}};
   for (const admin::v1::Node& node : response.nodes()) {
-    rows.push_back({node.name(), node.address(), absl::StrCat(node.children()),
+    rows.push_back({node.name(), node.state(), node.address(),
+                    absl::StrCat(node.children()), LabelsText(node),
                     absl::StrJoin(node.types(), ","), node.version(),
                     node.has_joined_at() ? TimeText(node.joined_at()) : "",
                     EpochText(node.epoch())});

@@ -42,6 +42,7 @@ std::string Table(std::vector<std::vector<std::string>> rows);
 
 std::string StatusPage(const admin::v1::GetStatusResponse& response);
 std::string NodeTable(const admin::v1::ListNodesResponse& response);
+std::string NodePage(const admin::v1::Node& node);
 std::string ProcessTable(const admin::v1::ListProcessesResponse& response);
 std::string ProcessPage(const sys::v1::GetStatusResponse& response);
 // One line: "12:00:00.123Z got call Increment (...) from ...".

@@ -128,6 +128,17 @@ class GrpcNodeClient final : public NodeClient {
       const admin::v1::ApplyRequest& request, absl::Duration timeout) override {
     return Write(*admin_, &AdminService::Stub::Apply, request, timeout);
   }
+  absl::StatusOr<admin::v1::RemoveNodeResponse> RemoveNode(
+      const admin::v1::RemoveNodeRequest& request,
+      absl::Duration timeout) override {
+    return Write(*admin_, &AdminService::Stub::RemoveNode, request, timeout);
+  }
+  absl::StatusOr<admin::v1::RaiseGenerationResponse> RaiseGeneration(
+      const admin::v1::RaiseGenerationRequest& request,
+      absl::Duration timeout) override {
+    return Write(*admin_, &AdminService::Stub::RaiseGeneration, request,
+                 timeout);
+  }
   absl::StatusOr<process::v1::WhereIsResponse> WhereIs(
       const process::v1::WhereIsRequest& request,
       absl::Duration timeout) override {

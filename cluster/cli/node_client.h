@@ -37,6 +37,12 @@ class NodeClient {
   virtual absl::StatusOr<admin::v1::ApplyResponse> Apply(
       const admin::v1::ApplyRequest& request, absl::Duration timeout) = 0;
 
+  virtual absl::StatusOr<admin::v1::RemoveNodeResponse> RemoveNode(
+      const admin::v1::RemoveNodeRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<admin::v1::RaiseGenerationResponse> RaiseGeneration(
+      const admin::v1::RaiseGenerationRequest& request,
+      absl::Duration timeout) = 0;
+
   // ProcessService.
   virtual absl::StatusOr<process::v1::WhereIsResponse> WhereIs(
       const process::v1::WhereIsRequest& request, absl::Duration timeout) = 0;

@@ -103,28 +103,6 @@ void Admin::GetStatus(const admin::v1::GetStatusRequest&,
           });
 }
 
-void Admin::ListNodes(const admin::v1::ListNodesRequest&,
-                      Done<admin::v1::ListNodesResponse> done) {
-  std::map<std::string, int> children;
-  for (const NameEntry& entry : parts_.registry->List("")) {
-    if (IsChild(entry)) ++children[entry.pid.node];
-  }
-  admin::v1::ListNodesResponse response;
-  for (const Member& member : parts_.membership->Members()) {
-    admin::v1::Node& node = *response.add_nodes();
-    node.set_name(member.record.node());
-    node.set_address(member.record.address());
-    *node.mutable_epoch() = member.epoch.ToProto();
-    *node.mutable_joined_at() = member.record.joined_at();
-    for (const auto& type : member.record.types()) {
-      node.add_types(type.type());
-    }
-    node.set_children(children[member.record.node()]);
-    node.set_version(member.record.build());
-  }
-  done(std::move(response));
-}
-
 void Admin::ListProcesses(const admin::v1::ListProcessesRequest& request,
                           Done<admin::v1::ListProcessesResponse> done) {
   std::vector<std::string> nodes;

@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLUSTER_SERVICE_ADMIN_H_
 #define MUSTER_CLUSTER_SERVICE_ADMIN_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,6 +29,9 @@ struct AdminParts {
   SupervisorHost* host = nullptr;
   DescriptorCache* descriptors = nullptr;
   Runtime* runtime = nullptr;
+  // Whether peers cannot reach a node that the store can (guarantees R14); may
+  // be empty.
+  std::function<bool(absl::string_view node)> is_suspect;
 };
 
 // The methods of muster.admin.v1.AdminService; errors as listed there.
@@ -53,9 +57,17 @@ class Admin {
                Done<admin::v1::GetTreeResponse> done);
   void Apply(const admin::v1::ApplyRequest& request,
              Done<admin::v1::ApplyResponse> done);
+  void RemoveNode(const admin::v1::RemoveNodeRequest& request,
+                  Done<admin::v1::RemoveNodeResponse> done);
+  void RaiseGeneration(const admin::v1::RaiseGenerationRequest& request,
+                       Done<admin::v1::RaiseGenerationResponse> done);
 
  private:
   struct Applying;
+
+  // "alive", "draining", "suspect" or "silent", as far as this node knows.
+  std::string StateOf(const Member& member) const;
+  StoreOp Journal(store::v1::EventRecord event) const;
 
   // ALREADY_EXISTS NAME_TAKEN if a name belongs to somebody else.
   absl::Status CheckNames(const std::string& supervisor,

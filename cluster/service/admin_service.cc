@@ -117,4 +117,18 @@ grpc::ServerUnaryReactor* AdminService::Apply(
   return Serve(context, *request, response, &Admin::Apply);
 }
 
+grpc::ServerUnaryReactor* AdminService::RemoveNode(
+    grpc::CallbackServerContext* context,
+    const admin::v1::RemoveNodeRequest* request,
+    admin::v1::RemoveNodeResponse* response) {
+  return Serve(context, *request, response, &Admin::RemoveNode);
+}
+
+grpc::ServerUnaryReactor* AdminService::RaiseGeneration(
+    grpc::CallbackServerContext* context,
+    const admin::v1::RaiseGenerationRequest* request,
+    admin::v1::RaiseGenerationResponse* response) {
+  return Serve(context, *request, response, &Admin::RaiseGeneration);
+}
+
 }  // namespace muster

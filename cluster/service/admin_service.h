@@ -42,6 +42,14 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* Apply(grpc::CallbackServerContext* context,
                                   const admin::v1::ApplyRequest* request,
                                   admin::v1::ApplyResponse* response) override;
+  grpc::ServerUnaryReactor* RemoveNode(
+      grpc::CallbackServerContext* context,
+      const admin::v1::RemoveNodeRequest* request,
+      admin::v1::RemoveNodeResponse* response) override;
+  grpc::ServerUnaryReactor* RaiseGeneration(
+      grpc::CallbackServerContext* context,
+      const admin::v1::RaiseGenerationRequest* request,
+      admin::v1::RaiseGenerationResponse* response) override;
 
  private:
   template <typename Request, typename Response>

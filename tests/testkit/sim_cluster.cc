@@ -116,6 +116,10 @@ void SimCluster::StartNode(int index) {
   options.build = "sim";
   options.profile = options_.profile;
   options.reap_for_test = options_.reap_for_test;
+  options.min_generation = node.generation;
+  options.on_generation = [this, index](uint64_t generation) {
+    nodes_[Index(index)].generation = generation;
+  };
   node.host = std::make_unique<ClusterNode>(
       std::move(options), std::move(store), node.lane, &world_.random(),
       node.logger.get(), node.transport.get());

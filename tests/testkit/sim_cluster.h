@@ -193,6 +193,8 @@ class SimCluster {
   struct Node {
     int starts = 0;
     int reaps = 0;
+    // What its data directory remembers.
+    uint64_t generation = 0;
     bool paused = false;
     bool joined = false;
     Epoch epoch;

@@ -98,7 +98,9 @@ TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
               "call, cast, wait, version, node, process, name");
   ExpectUsage({"process", "lsit"},
               "unknown verb of process: \"lsit\"; did you mean \"list\"?");
-  ExpectUsage({"node"}, "no verb after node; there are start, list");
+  ExpectUsage({"node"},
+              "no verb after node; there are start, list, get, remove, "
+              "raise-generation");
   ExpectUsage({"--timeout", "5s", "nmae", "list"},
               "unknown command \"nmae\"; did you mean \"name\"?");
   ExpectUsage({"\xff\xfe"},

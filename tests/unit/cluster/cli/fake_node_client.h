@@ -29,6 +29,8 @@ struct FakeNode {
   // Answered in turn; the last one stays.
   std::vector<absl::StatusOr<admin::v1::GetTreeResponse>> trees;
   absl::StatusOr<admin::v1::ApplyResponse> apply;
+  absl::StatusOr<admin::v1::RemoveNodeResponse> remove;
+  absl::StatusOr<admin::v1::RaiseGenerationResponse> raise;
   absl::StatusOr<process::v1::WhereIsResponse> where;
   absl::StatusOr<process::v1::CallResponse> call;
   // If set, answers instead of `call`.
@@ -44,6 +46,8 @@ struct FakeNode {
   admin::v1::ListProcessesRequest processes_request;
   process::v1::CallRequest call_request;
   process::v1::CastRequest cast_request;
+  std::vector<admin::v1::RemoveNodeRequest> remove_requests;
+  admin::v1::RaiseGenerationRequest raise_request;
   absl::Duration timeout;
 };
 
@@ -80,6 +84,17 @@ class FakeNodeClient final : public NodeClient {
       const admin::v1::ApplyRequest& request, absl::Duration) override {
     node_->apply_request = request;
     return node_->apply;
+  }
+  absl::StatusOr<admin::v1::RemoveNodeResponse> RemoveNode(
+      const admin::v1::RemoveNodeRequest& request, absl::Duration) override {
+    node_->remove_requests.push_back(request);
+    return node_->remove;
+  }
+  absl::StatusOr<admin::v1::RaiseGenerationResponse> RaiseGeneration(
+      const admin::v1::RaiseGenerationRequest& request,
+      absl::Duration) override {
+    node_->raise_request = request;
+    return node_->raise;
   }
   absl::StatusOr<process::v1::WhereIsResponse> WhereIs(
       const process::v1::WhereIsRequest&, absl::Duration) override {

@@ -193,10 +193,11 @@ TEST(FormatTest, NodeTableAndJson) {
     }
   )pb");
   EXPECT_EQ(NodeTable(nodes),
-            "NAME  ADDRESS         CHILDREN  TYPES          VERSION  JOINED    "
-            "            EPOCH\n"
-            "a     127.0.0.1:7001  2         cache,counter  0.1.0    "
-            "2023-11-14 22:13:20Z  0000000000000001.0000000000000012\n");
+            "NAME  STATE  ADDRESS         CHILDREN  LABELS   TYPES          "
+            "VERSION  JOINED                EPOCH\n"
+            "a     alive  127.0.0.1:7001  2         zone=a1  cache,counter  "
+            "0.1.0    2023-11-14 22:13:20Z  "
+            "0000000000000001.0000000000000012\n");
   EXPECT_EQ(ListToJson(nodes, "nodes"), R"([
   {
     "name": "a",

@@ -1,5 +1,7 @@
 #include "cluster/membership/membership.h"
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,8 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "cluster/membership/reap.h"
 #include "cluster/store/keys.h"
 #include "cluster/store/store.h"
 #include "gtest/gtest.h"
@@ -74,6 +78,7 @@ class MembershipTest : public testing::Test {
     std::vector<std::pair<std::string, Epoch>> deaths;
     int changes = 0;
     int reaped = 0;
+    std::vector<uint64_t> generations;
 
     ~Node() {
       strand->Close();
@@ -93,8 +98,9 @@ class MembershipTest : public testing::Test {
     return options;
   }
 
-  std::unique_ptr<Node> Make(const std::string& name,
-                             Profile profile = Profile()) {
+  std::unique_ptr<Node> Make(
+      const std::string& name, Profile profile = Profile(),
+      const std::function<void(MembershipOptions&)>& change = nullptr) {
     auto node = std::make_unique<Node>();
     node->name = name;
     node->lane = &world_.AddLane(name);
@@ -106,6 +112,7 @@ class MembershipTest : public testing::Test {
     options.node = name;
     options.address = absl::StrCat(name, ":1");
     options.profile = profile;
+    if (change) change(options);
     MembershipListener listener;
     Node* const raw = node.get();
     listener.on_change = [raw] { ++raw->changes; };
@@ -113,6 +120,9 @@ class MembershipTest : public testing::Test {
       raw->deaths.emplace_back(other, epoch);
     };
     listener.on_reaped = [raw] { ++raw->reaped; };
+    listener.on_generation = [raw](uint64_t generation) {
+      raw->generations.push_back(generation);
+    };
     node->membership = std::make_unique<Membership>(
         std::move(options), node->store.get(), node->strand.get(),
         &node->lane->clock(), &world_.random(), &node->log,
@@ -149,6 +159,48 @@ class MembershipTest : public testing::Test {
   }
   bool IsThere(const std::string& node) {
     return Find(keys_.Node(node)) != nullptr;
+  }
+  // Kinds of the journal, in the order of their revisions.
+  std::vector<store::v1::EventRecord> Journal() {
+    std::map<int64_t, store::v1::EventRecord> events;
+    for (const KeyValue& item :
+         service_.state().List(keys_.EventPrefix()).items) {
+      EXPECT_TRUE(events[item.create_revision].ParseFromString(item.value));
+    }
+    std::vector<store::v1::EventRecord> sorted;
+    for (auto& [revision, event] : events) sorted.push_back(std::move(event));
+    return sorted;
+  }
+  std::string Kinds() {
+    std::string kinds;
+    for (const store::v1::EventRecord& event : Journal()) {
+      absl::StrAppend(&kinds, event.kind(), "(", event.node(), ") ");
+    }
+    return kinds;
+  }
+  // True: it was committed.
+  bool Commit(Txn txn) {
+    auto client = service_.NewClient(world_.AddLane("operator"));
+    std::optional<bool> succeeded;
+    client->Commit(std::move(txn), absl::Seconds(1),
+                   [&](absl::StatusOr<TxnResult> r) {
+                     succeeded = r.ok() && r->succeeded;
+                   });
+    world_.RunUntil([&] { return succeeded.has_value(); }, absl::Seconds(1));
+    return succeeded.value_or(false);
+  }
+  bool Bury(const std::string& node, Epoch epoch) {
+    return Commit(BuryReap(keys_, node, static_cast<int64_t>(epoch.revision),
+                           "a test", "operator",
+                           StoreOp::Put(keys_.Event("x"), "")));
+  }
+  bool Raise(uint64_t generation) {
+    const KeyValue record = *Find(keys_.Meta());
+    store::v1::Meta meta;
+    EXPECT_TRUE(meta.ParseFromString(record.value));
+    meta.set_generation(generation);
+    return Commit(RaiseGeneration(keys_, record, std::move(meta),
+                                  StoreOp::Put(keys_.Event("x"), "")));
   }
   void Write(std::vector<StoreOp> ops) {
     Scheduler& lane = world_.AddLane("operator");
@@ -316,8 +368,9 @@ TEST_F(MembershipTest, ReaperTimersStartAnewAfterAGap) {
   world_.RunFor(absl::Seconds(2));
   service_.Reconnect(a->store->client());
   // 3 s after the death; R begins anew about now.
-  world_.RunFor(absl::Milliseconds(2000));
+  world_.RunFor(absl::Milliseconds(3500));
   EXPECT_TRUE(IsThere("b"));
+  // Only once the watch is there again, after a backoff of up to 2 s.
   world_.RunFor(absl::Milliseconds(2500));
   EXPECT_FALSE(IsThere("b"));
 }
@@ -341,8 +394,9 @@ TEST_F(MembershipTest, IfTheThreeThatReapDieTogetherAnotherReaps) {
   for (const char* name : {"a", "b", "c", "d"}) nodes.push_back(Join(name));
   world_.RunFor(absl::Seconds(2));
   for (int i = 0; i < 3; ++i) Kill(std::move(nodes[static_cast<size_t>(i)]));
-  // Two looks, each after R, and R of silence.
-  world_.RunFor(absl::Seconds(13));
+  // Two looks, each after R, then R of silence, another R as so many are
+  // silent, and H between two of them.
+  world_.RunFor(absl::Seconds(18));
   EXPECT_FALSE(IsThere("a"));
   EXPECT_FALSE(IsThere("b"));
   EXPECT_FALSE(IsThere("c"));
@@ -418,6 +472,189 @@ TEST_F(MembershipTest, ALostAnswerOfTheJoinIsFoundByItsIncarnation) {
   world_.RunFor(absl::Seconds(4));
   ASSERT_TRUE(a->joined.has_value());
   EXPECT_TRUE(a->joined->ok()) << a->joined->status();
+}
+
+TEST_F(MembershipTest, AJoinFoundByReadingOpensTheFenceOnlyWithABeat) {
+  auto a = Make("a");
+  StartJoin(*a);
+  world_.RunUntil([&] { return Find(keys_.Meta()) != nullptr; },
+                  absl::Seconds(1));
+  service_.LoseAnswers(a->store->client(), 1);
+  // Its record is found, and then no heartbeat gets through.
+  world_.RunUntil([&] { return IsThere("a"); }, absl::Seconds(1));
+  world_.RunUntil([&] { return a->membership->own_revision() != 0; },
+                  absl::Seconds(5));
+  EXPECT_FALSE(a->membership->fence().Check(a->Now()));
+  world_.RunFor(absl::Milliseconds(50));
+  EXPECT_TRUE(a->membership->fence().Check(a->Now()));
+}
+
+// -- Proofs of death, graves, generations ------------------------------------
+
+TEST_F(MembershipTest, AProofOfDeathSparesTheWait) {
+  auto a = Join("a");
+  const Epoch before = (*a->joined)->epoch;
+  store::v1::NodeRecord record;
+  ASSERT_TRUE(record.ParseFromString(Find(keys_.Node("a"))->value));
+  Kill(std::move(a));
+  std::vector<std::pair<std::string, Epoch>> asked;
+  auto again = Make("a", Profile(), [&](MembershipOptions& options) {
+    options.proof_of_death = [&](const store::v1::NodeRecord& r, Epoch epoch) {
+      asked.emplace_back(r.incarnation(), epoch);
+      return std::optional<std::string>("holds the lock");
+    };
+  });
+  StartJoin(*again);
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(again->joined.has_value() && again->joined->ok());
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].first, record.incarnation());
+  EXPECT_EQ(asked[0].second, before);
+  EXPECT_EQ(Kinds(), "node.joined(a) node.attested(a) node.joined(a) ");
+  EXPECT_EQ(Journal()[1].evidence().at("proof"), "holds the lock");
+}
+
+TEST_F(MembershipTest, WithoutAProofTheSilenceIsWaitedFor) {
+  auto a = Join("a");
+  auto same = Make("a", Profile(), [&](MembershipOptions& options) {
+    options.proof_of_death = [](const store::v1::NodeRecord&, Epoch) {
+      return std::optional<std::string>();
+    };
+  });
+  StartJoin(*same);
+  world_.RunUntil([&] { return same->joined.has_value(); }, absl::Seconds(10));
+  ASSERT_TRUE(same->joined.has_value());
+  EXPECT_EQ(ReasonOf(same->joined->status()), "NODE_EXISTS");
+}
+
+TEST_F(MembershipTest, TheJournalSaysWhoJoinedLeftAndWasReaped) {
+  auto a = Join("a");
+  auto b = Join("b");
+  auto c = Join("c");
+  const Epoch of_c = (*c->joined)->epoch;
+  bool left = false;
+  b->strand->Post([&] { b->membership->Leave([&] { left = true; }); });
+  world_.RunUntil([&] { return left; }, absl::Seconds(1));
+  world_.RunFor(absl::Seconds(1));
+  Kill(std::move(c));
+  world_.RunFor(absl::Seconds(5));
+  EXPECT_EQ(Kinds(),
+            "node.joined(a) node.joined(b) node.joined(c) node.left(b) "
+            "node.reaped(c) ");
+  const store::v1::EventRecord reaped = Journal().back();
+  EXPECT_EQ(reaped.reporter(), "a");
+  EXPECT_EQ(Epoch::FromProto(reaped.old_epoch()), of_c);
+  int silence = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(reaped.evidence().at("silence_ms"), &silence));
+  EXPECT_GE(silence, 3750);
+  EXPECT_LE(silence, 3900);
+}
+
+TEST_F(MembershipTest, ADeathWithAGraveIsToldOnceItCanActNoMore) {
+  auto a = Join("a");
+  auto b = Join("b");
+  const Epoch epoch = (*b->joined)->epoch;
+  service_.Disconnect(b->store->client());
+  const int64_t revision = static_cast<int64_t>(epoch.revision);
+  EXPECT_EQ(a->membership->MayClaimFrom("b", revision).grave_revision, 0);
+  ASSERT_TRUE(Bury("b", epoch));
+  const BootTime buried = a->Now();
+  world_.RunFor(absl::Milliseconds(100));
+  EXPECT_FALSE(a->membership->IsCurrent("b", revision));
+  EXPECT_TRUE(a->deaths.empty());
+  const ClaimGate gate = a->membership->MayClaimFrom("b", revision);
+  EXPECT_EQ(gate.grave_revision, Find(keys_.Grave("b"))->mod_revision);
+  EXPECT_GE(gate.not_before, buried + absl::Milliseconds(3750));
+  EXPECT_LE(gate.not_before, buried + absl::Milliseconds(3800));
+  world_.RunFor(gate.not_before - a->Now() - absl::Milliseconds(1));
+  EXPECT_TRUE(a->deaths.empty());
+  EXPECT_FALSE(b->membership->fence().Check(b->Now()));
+  world_.RunFor(absl::Milliseconds(2));
+  ASSERT_EQ(a->deaths.size(), 1u);
+  EXPECT_EQ(a->deaths[0], std::make_pair(std::string("b"), epoch));
+  // The grave goes once it has done its work.
+  EXPECT_NE(Find(keys_.Grave("b")), nullptr);
+  world_.RunFor(absl::Seconds(4));
+  EXPECT_EQ(Find(keys_.Grave("b")), nullptr);
+  EXPECT_EQ(a->membership->MayClaimFrom("b", revision).grave_revision, 0);
+}
+
+TEST_F(MembershipTest, ANodeBuriedAliveLearnsItAtOnce) {
+  auto a = Join("a");
+  auto b = Join("b");
+  ASSERT_TRUE(Bury("b", (*b->joined)->epoch));
+  world_.RunFor(absl::Milliseconds(30));
+  EXPECT_EQ(b->reaped, 1);
+  EXPECT_FALSE(b->membership->fence().Check(b->Now()));
+  auto again = Join("b");
+  EXPECT_GT((*again->joined)->epoch, (*b->joined)->epoch);
+}
+
+TEST_F(MembershipTest, ANodeSaysOnceWhichGenerationItFound) {
+  auto a = Join("a");
+  EXPECT_EQ(a->generations, std::vector<uint64_t>{1});
+  auto b = Make("b", Profile(),
+                [](MembershipOptions& options) { options.min_generation = 1; });
+  StartJoin(*b);
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(b->joined.has_value() && b->joined->ok());
+  EXPECT_TRUE(b->generations.empty());
+}
+
+TEST_F(MembershipTest, ASmallerGenerationThanSeenIsRefused) {
+  auto a = Join("a");
+  auto b = Make("b", Profile(),
+                [](MembershipOptions& options) { options.min_generation = 3; });
+  StartJoin(*b);
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(b->joined.has_value());
+  EXPECT_EQ(b->joined->status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(b->joined->status()), "OLD_GENERATION");
+  EXPECT_EQ(DetailOf(b->joined->status(), "seen"), "3");
+  EXPECT_TRUE(
+      absl::StrContains(b->joined->status().message(), "--raise-generation c"));
+  EXPECT_FALSE(IsThere("b"));
+}
+
+TEST_F(MembershipTest, ItIsRaisedAboveWhatWasSeenWhereThatIsWanted) {
+  auto a = Join("a");
+  auto b = Make("b", Profile(), [](MembershipOptions& options) {
+    options.min_generation = 3;
+    options.raise_generation = true;
+  });
+  StartJoin(*b);
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(b->joined.has_value() && b->joined->ok());
+  EXPECT_EQ((*b->joined)->epoch.generation, 4u);
+  EXPECT_EQ(b->generations, std::vector<uint64_t>{4});
+  EXPECT_EQ(a->reaped, 1);
+  EXPECT_EQ(Kinds(), "node.joined(a) cluster.generation() node.joined(b) ");
+  // The store may have forgotten who owns what.
+  EXPECT_GT(b->membership->MayClaimFrom("", 0).not_before,
+            b->Now() + absl::Milliseconds(3600));
+}
+
+TEST_F(MembershipTest, ARaisedGenerationEndsAllEpochsAndStandsForTheirGraves) {
+  auto a = Join("a");
+  auto b = Join("b");
+  const Epoch of_b = (*b->joined)->epoch;
+  ASSERT_TRUE(Raise(2));
+  world_.RunFor(absl::Milliseconds(30));
+  EXPECT_EQ(a->reaped, 1);
+  EXPECT_EQ(b->reaped, 1);
+  auto again = Make("a", Profile(), [](MembershipOptions& options) {
+    options.min_generation = 1;
+  });
+  StartJoin(*again);
+  const BootTime joining = again->Now();
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(again->joined.has_value() && again->joined->ok());
+  EXPECT_GT((*again->joined)->epoch, of_b);
+  EXPECT_EQ((*again->joined)->epoch.generation, 2u);
+  EXPECT_GE(
+      again->membership->MayClaimFrom("b", static_cast<int64_t>(of_b.revision))
+          .not_before,
+      joining + absl::Milliseconds(3750));
 }
 
 }  // namespace

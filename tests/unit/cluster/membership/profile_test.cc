@@ -30,6 +30,17 @@ TEST(ProfileTest, TheThreeProfilesOfTheGuaranteesAreValid) {
   EXPECT_TRUE(ValidateProfile(Make(2000, 12'000, 15'000, 250)).ok());
 }
 
+TEST(ProfileTest, EachHasAName) {
+  EXPECT_EQ(Profile::Named("default")->reap, absl::Milliseconds(3750));
+  EXPECT_EQ(Profile::Named("fast")->reap, absl::Milliseconds(1400));
+  EXPECT_EQ(Profile::Named("wide")->reap, absl::Seconds(15));
+  EXPECT_TRUE(ValidateProfile(Profile::Fast()).ok());
+  EXPECT_TRUE(ValidateProfile(Profile::Wide()).ok());
+  const absl::Status unknown = Profile::Named("Fast").status();
+  EXPECT_EQ(unknown.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReasonOf(unknown), "BAD_PROFILE");
+}
+
 TEST(ProfileTest, ARefusalSpellsOutTheInequality) {
   EXPECT_EQ(Refusal(Make(751, 3000, 3750, 250)),
             "heartbeat H=751ms, fence F=3s, reap R=3.75s, guard g=250ms break "

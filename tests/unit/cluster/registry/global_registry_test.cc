@@ -13,6 +13,7 @@
 #include "cluster/store/store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "muster/admin/v1/admin.pb.h"
 #include "node/types/exit_reason.h"
 #include "node/types/status.h"
 #include "tests/testkit/script_server.h"
@@ -440,6 +441,82 @@ TEST_F(GlobalRegistryTest, ListsNamesByPrefix) {
   EXPECT_THAT(names(""), ElementsAre("a", "b/1", "b/2", "c"));
   EXPECT_THAT(names("b/"), ElementsAre("b/1", "b/2"));
   EXPECT_THAT(names("d"), ElementsAre());
+}
+
+TEST_F(GlobalRegistryTest, ANameOfANodeThatWasRemovedWaitsForItsGrave) {
+  ASSERT_TRUE(Take(2, Of("n", 7, "s")).ok());
+  Settle();
+  const std::string node(cluster_.node(2).membership().node());
+  const Epoch epoch = cluster_.node(2).runtime().epoch();
+  const BootTime begin = cluster_.node(0).runtime().clock().Boot();
+  std::optional<absl::StatusOr<admin::v1::RemoveNodeResponse>> removed;
+  admin::v1::RemoveNodeRequest request;
+  request.set_node(node);
+  request.set_confirm(node);
+  cluster_.node(0).admin()->RemoveNode(
+      request, [&](auto result) { removed.emplace(std::move(result)); });
+  cluster_.RunUntil([&] { return removed.has_value(); });
+  ASSERT_TRUE(removed.has_value() && removed->ok());
+  EXPECT_EQ(Epoch::FromProto((*removed)->epoch()), epoch);
+  EXPECT_THAT((*removed)->names(), ElementsAre("n"));
+  EXPECT_EQ((*removed)->grave().seconds(), 3);
+  // Also a claim that comes before the watch has told of the grave.
+  const absl::StatusOr<Claimed> claimed = Take(1, Of("n", 8, "s"));
+  ASSERT_TRUE(claimed.ok()) << claimed.status();
+  const absl::Duration waited =
+      cluster_.node(0).runtime().clock().Boot() - begin;
+  EXPECT_GE(waited, absl::Milliseconds(3750));
+  EXPECT_LE(waited, absl::Milliseconds(4000));
+  EXPECT_EQ(cluster_.node(1).registry().WhereIs("n")->pid.node,
+            cluster_.node(1).membership().node());
+}
+
+TEST_F(GlobalRegistryTest, ARemovalWantsItsConfirmationAndAnotherNode) {
+  const auto remove = [&](const std::string& node, const std::string& confirm) {
+    std::optional<absl::StatusOr<admin::v1::RemoveNodeResponse>> result;
+    admin::v1::RemoveNodeRequest request;
+    request.set_node(node);
+    request.set_confirm(confirm);
+    cluster_.node(0).admin()->RemoveNode(
+        request, [&](auto r) { result.emplace(std::move(r)); });
+    cluster_.RunUntil([&] { return result.has_value(); });
+    return result->status();
+  };
+  const std::string own(cluster_.node(0).membership().node());
+  const std::string other(cluster_.node(1).membership().node());
+  EXPECT_EQ(ReasonOf(remove(other, "")), "NOT_CONFIRMED");
+  EXPECT_EQ(ReasonOf(remove(other, own)), "NOT_CONFIRMED");
+  EXPECT_EQ(ReasonOf(remove("", "")), "NOT_CONFIRMED");
+  EXPECT_EQ(ReasonOf(remove("nobody", "nobody")), "NO_NODE");
+  EXPECT_EQ(ReasonOf(remove(own, own)), "OWN_NODE");
+  EXPECT_TRUE(cluster_.node(0).membership().Find(other).has_value());
+}
+
+TEST_F(GlobalRegistryTest, ARaisedGenerationRaisesTheEpochsOfNames) {
+  const absl::StatusOr<Claimed> before = Take(2, Of("n", 7, "s"));
+  ASSERT_TRUE(before.ok());
+  Settle();
+  std::optional<absl::StatusOr<admin::v1::RaiseGenerationResponse>> raised;
+  const auto raise = [&](const std::string& confirm) {
+    raised.reset();
+    admin::v1::RaiseGenerationRequest request;
+    request.set_confirm(confirm);
+    cluster_.node(0).admin()->RaiseGeneration(
+        request, [&](auto result) { raised.emplace(std::move(result)); });
+    cluster_.RunUntil([&] { return raised.has_value(); });
+  };
+  raise("yes");
+  EXPECT_EQ(ReasonOf(raised->status()), "NOT_CONFIRMED");
+  raise("sim");
+  ASSERT_TRUE(raised->ok()) << raised->status();
+  EXPECT_EQ((*raised)->generation(), 2u);
+  cluster_.RunFor(absl::Seconds(3));
+  for (int node = 0; node < 3; ++node) {
+    EXPECT_EQ(cluster_.node(node).runtime().epoch().generation, 2u);
+  }
+  const absl::StatusOr<Claimed> after = Take(1, Of("n", 8, "s"));
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_GT(after->epoch, before->epoch);
 }
 
 }  // namespace
