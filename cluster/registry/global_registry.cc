@@ -189,6 +189,80 @@ void GlobalRegistry::Resolve(
       });
 }
 
+Epoch GlobalRegistry::Seen(absl::string_view name) const {
+  MutexLock lock(&mu_);
+  const auto at = floor_.find(name);
+  if (at == floor_.end() || at->second <= 0) return Epoch();
+  return Epoch{membership_->generation(), static_cast<uint64_t>(at->second)};
+}
+
+// -- Confirming --------------------------------------------------------------
+
+void GlobalRegistry::Confirm(absl::string_view name, const Pid& owner,
+                             Epoch epoch,
+                             absl::AnyInvocable<void(absl::Status)> done) {
+  const ConfirmKey key(std::string(name), owner, epoch);
+  {
+    MutexLock lock(&mu_);
+    Confirmation& confirmation = confirming_[key];
+    if (!confirmation.asking.empty()) {
+      confirmation.next.push_back(std::move(done));
+      return;
+    }
+    confirmation.asking.push_back(std::move(done));
+  }
+  AskToConfirm(key);
+}
+
+void GlobalRegistry::AskToConfirm(const ConfirmKey& key) {
+  const auto& [name, owner, epoch] = key;
+  if (epoch.generation != membership_->generation() || Seen(name) > epoch) {
+    Confirmed(key, Error(absl::StatusCode::kAborted, "FENCED",
+                         absl::StrCat(LogSafe(name), " has moved")));
+    return;
+  }
+  const Keys& keys = membership_->keys();
+  Txn txn;
+  txn.compares.push_back(Compare::ModRevision(
+      keys.Name(name), Op::kEqual, static_cast<int64_t>(epoch.revision)));
+  txn.compares.push_back(
+      Compare::CreateRevision(keys.Node(owner.node), Op::kEqual,
+                              static_cast<int64_t>(owner.epoch.revision)));
+  // Either way it writes, or a stale member might answer (guarantees E13).
+  const StoreOp probe = StoreOp::Put(
+      absl::StrCat(keys.Root(), "probe/", EscapeKeyPart(membership_->node())),
+      epoch.ToString());
+  txn.then.push_back(probe);
+  txn.otherwise.push_back(probe);
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(std::move(txn), kTxnTimeout,
+                 [this, alive, key](absl::StatusOr<TxnResult> result) {
+                   if (alive.expired()) return;
+                   if (result.ok() && !result->succeeded) {
+                     Confirmed(key, Error(absl::StatusCode::kAborted, "FENCED",
+                                          "the owner of the name has changed"));
+                   } else {
+                     Confirmed(key, result.status());
+                   }
+                 });
+}
+
+void GlobalRegistry::Confirmed(const ConfirmKey& key,
+                               const absl::Status& status) {
+  std::vector<absl::AnyInvocable<void(absl::Status)>> asked;
+  bool again = false;
+  {
+    MutexLock lock(&mu_);
+    const auto at = confirming_.find(key);
+    asked.swap(at->second.asking);
+    at->second.asking.swap(at->second.next);
+    again = !at->second.asking.empty();
+    if (!again) confirming_.erase(at);
+  }
+  for (auto& done : asked) done(status);
+  if (again) AskToConfirm(key);
+}
+
 std::vector<NameEntry> GlobalRegistry::List(absl::string_view prefix) const {
   std::vector<NameRecordView> views;
   {

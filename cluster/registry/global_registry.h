@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -70,6 +71,9 @@ class GlobalRegistry final : public NameRegistry {
   void Resolve(
       absl::string_view name, Epoch above,
       absl::AnyInvocable<void(absl::StatusOr<NameEntry>)> done) override;
+  Epoch Seen(absl::string_view name) const override;
+  void Confirm(absl::string_view name, const Pid& owner, Epoch epoch,
+               absl::AnyInvocable<void(absl::Status)> done) override;
   void Register(absl::string_view name, const Pid& pid,
                 absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) override;
   void Unregister(absl::string_view name,
@@ -99,6 +103,18 @@ class GlobalRegistry final : public NameRegistry {
  private:
   struct Attempt;
 
+  // Those who ask whether one claim stands.
+  struct Confirmation {
+    std::vector<absl::AnyInvocable<void(absl::Status)>> asking;
+    // Came while the store was being asked, whose answer may be older.
+    std::vector<absl::AnyInvocable<void(absl::Status)>> next;
+  };
+  // Name, owner and epoch.
+  using ConfirmKey = std::tuple<std::string, Pid, Epoch>;
+
+  void AskToConfirm(const ConfirmKey& key) ABSL_LOCKS_EXCLUDED(mu_);
+  void Confirmed(const ConfirmKey& key, const absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void Changed(const std::string& key, const KeyValue* now, int64_t revision);
   void Try(std::shared_ptr<Attempt> attempt);
   void Tried(std::shared_ptr<Attempt> attempt,
@@ -132,6 +148,8 @@ class GlobalRegistry final : public NameRegistry {
   // is believed again (guarantees G5). As long as the names that ever were;
   // compacted with the store's history.
   std::map<std::string, int64_t, std::less<>> floor_ ABSL_GUARDED_BY(mu_);
+  // One transaction at a time for each claim.
+  std::map<ConfirmKey, Confirmation> confirming_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace muster

@@ -8,9 +8,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "node/base/clock.h"
+#include "node/base/mutex.h"
 #include "node/base/planted.h"
 
 namespace muster {
@@ -63,13 +68,31 @@ class Fence {
   }
 
   // D := max(D, deadline), after a committed heartbeat (guarantees R2).
-  void Extend(BootTime deadline) {
+  void Extend(BootTime deadline) ABSL_LOCKS_EXCLUDED(mu_) {
     const int64_t to = deadline.nanoseconds();
     // Relaxed: the value alone is the message; nothing else is published.
     int64_t now = deadline_ns_.load(std::memory_order_relaxed);
     while (now < to && !deadline_ns_.compare_exchange_weak(
                            now, to, std::memory_order_relaxed)) {
     }
+    std::shared_ptr<const std::function<void()>> extended;
+    {
+      MutexLock lock(&mu_);
+      extended = extended_;
+    }
+    if (extended != nullptr) (*extended)();
+  }
+  // Has `extended` called after each extension, on the thread that extends it;
+  // null: no more. For the one runtime that the fence guards, which thaws what
+  // waits (guarantees R11).
+  void WhenExtended(std::function<void()> extended) const
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    std::shared_ptr<const std::function<void()>> next;
+    if (extended) {
+      next = std::make_shared<const std::function<void()>>(std::move(extended));
+    }
+    MutexLock lock(&mu_);
+    extended_.swap(next);
   }
   // Closes it at once: this node's epoch is dead.
   void Close() { deadline_ns_.store(0, std::memory_order_relaxed); }
@@ -82,6 +105,10 @@ class Fence {
  private:
   const absl::Duration guard_;
   std::atomic<int64_t> deadline_ns_{0};
+
+  mutable Mutex mu_;
+  mutable std::shared_ptr<const std::function<void()>> extended_
+      ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace muster

@@ -197,7 +197,7 @@ RequestId StartRequest(Context& self, const ServerRef& to,
   Request sent(to, path, std::move(request));
   sent.caller = process.pid();
   sent.meta.metadata = std::move(options.metadata);
-  sent.meta.sender_epoch = process.global_epoch();
+  process.SignMeta(&sent.meta);
   sent.meta.deadline = self.Now() + options.timeout;
   if (const Request* current = process.current_request()) {
     sent.meta.identity = current->meta.identity;

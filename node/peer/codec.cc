@@ -198,6 +198,7 @@ absl::StatusOr<core::v1::CallMeta> EncodeMeta(const Meta& meta, BootTime now) {
   }
   if (!meta.sender_epoch.empty()) {
     *proto.mutable_sender_epoch() = meta.sender_epoch.ToProto();
+    proto.set_sender_name(meta.sender_name);
   }
   proto.set_hops(meta.hops);
   return proto;
@@ -237,6 +238,12 @@ absl::StatusOr<Meta> DecodeMeta(const core::v1::CallMeta& proto, BootTime now) {
   }
   meta.target_epoch = Epoch::FromProto(proto.target_epoch());
   meta.sender_epoch = Epoch::FromProto(proto.sender_epoch());
+  meta.sender_name = proto.sender_name();
+  if (meta.sender_name.empty() != meta.sender_epoch.empty() ||
+      (!meta.sender_name.empty() && !ValidateName(meta.sender_name).ok())) {
+    return BadMeta("sender_name and sender_epoch are no name and its epoch")
+        .status();
+  }
   meta.hops = proto.hops();
   return meta;
 }

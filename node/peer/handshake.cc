@@ -110,6 +110,16 @@ HandshakeDecision DecideHandshake(const HandshakeInput& input) {
   decision.protocol = protocol;
   if (!input.existing.has_value()) return decision;
   const Epoch existing = input.existing->epoch;
+  if (theirs.renews() && input.existing->open && epoch == existing) {
+    const bool ours_first =
+        input.existing->renewed_by_us && mine.node() < theirs.node();
+    if (!input.dialed_by_us && (input.existing->being_renewed || ours_first)) {
+      return Refused(Refuse::DUPLICATE,
+                     "another stream is taking over from the open one");
+    }
+    decision.renews = true;
+    return decision;
+  }
   if (epoch < existing) return DeadEpoch(theirs, existing);
   // An empty epoch is a dial whose answer is still to come.
   const bool newer = epoch > existing && !existing.empty();

@@ -21,6 +21,11 @@ struct ExistingStream {
   bool dialed_by_us = false;
   // The peer's; empty while its hello is still to come.
   Epoch epoch;
+  bool open = false;
+  // Another replaces it already, or has just done so, by us or by them.
+  bool being_renewed = false;
+  // We are dialing the one that is to replace it.
+  bool renewed_by_us = false;
 };
 
 struct HandshakeInput {
@@ -44,6 +49,8 @@ struct HandshakeDecision {
   // this stream stays.
   uint32_t protocol = 0;
   bool ends_existing = false;
+  // It takes over from `existing`, which loses nothing (Switch).
+  bool renews = false;
 
   // If refused: what to tell them. `known_epoch` with DEAD_EPOCH.
   peer::v1::Refuse::Reason reason = peer::v1::Refuse::REASON_UNSPECIFIED;
@@ -59,6 +66,8 @@ struct HandshakeDecision {
 //   - opened by the same side, the newer one stays: whoever dials again has
 //     lost the older;
 //   - else the one stays that the smaller node name opened, on both sides.
+// A stream that renews an open one of the same incarnations replaces it, one at
+// a time; of two that cross, the one that the smaller node name opened.
 HandshakeDecision DecideHandshake(const HandshakeInput& input);
 
 // The refusal to send for a decision that is one.

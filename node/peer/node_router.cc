@@ -1,7 +1,10 @@
 #include "node/peer/node_router.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "node/base/clock.h"
 #include "node/base/mutex.h"
+#include "node/base/planted.h"
 #include "node/peer/codec.h"
 #include "node/peer/target.h"
 #include "node/types/names.h"
@@ -27,10 +31,15 @@ constexpr size_t kWaitingMax = 10'000;
 
 using Found = absl::StatusOr<NameEntry>;
 
-bool IsFenced(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kAborted &&
-         ReasonOf(status) == "FENCED" &&
-         OutcomeOf(status) == Outcome::kNotExecuted;
+// Names of which it is known where casts and infos have gone.
+constexpr size_t kSentMax = 100'000;
+
+// The greatest epoch below `epoch`.
+Epoch Before(Epoch epoch) {
+  if (epoch.revision > 0) {
+    --epoch.revision;
+  }
+  return epoch;
 }
 
 // Cancels `attempt` with the call that it is for.
@@ -58,6 +67,9 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   void RouteCast(Request request, absl::AnyInvocable<void(absl::Status)> taken);
   void RouteInfo(const ServerRef& target, Info info, Meta meta);
   void RouteSignal(Signal signal);
+  // A message that came back because its name had moved: once more, if that
+  // keeps the order (guarantees R9, G9).
+  void Reroute(Returned returned) ABSL_LOCKS_EXCLUDED(mu_);
   // The router goes: whoever still waits for the store is dropped, since what
   // waits refers to this object.
   void Drop() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -74,6 +86,7 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     Request request;
     std::shared_ptr<CallSlot> slot;
     bool tried = false;  // At another node.
+    bool asked = false;  // For an epoch that had been seen.
   };
   struct Cast {
     Cast(Request r, absl::AnyInvocable<void(absl::Status)> t)
@@ -83,11 +96,20 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     }
     Request request;
     absl::AnyInvocable<void(absl::Status)> taken;
+    bool asked = false;
   };
 
-  // Where a name is: from this node's copy, else from the store.
-  void LookUp(const std::string& name, absl::AnyInvocable<void(Found)> done)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  // Where a name is, under an epoch above `above`: from this node's copy, else
+  // from the store. Who joins others that wait may get an older answer.
+  void LookUp(const std::string& name, Epoch above,
+              absl::AnyInvocable<void(Found)> done) ABSL_LOCKS_EXCLUDED(mu_);
+  // The smallest epoch that may serve a message (guarantees G5).
+  Epoch FloorOf(const ServerRef& target, const Meta& meta) const;
+  // Something without an answer goes to the name under `epoch`.
+  void NoteSent(const std::string& name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  // Where its name is now.
+  void ForwardReturned(Returned& message, const NameEntry& entry);
+  void LoseReroute(const ServerRef& target, absl::string_view why);
   // Hands the store's answer to all who wait for it.
   void Answer(const std::string& name, const Found& found)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -110,9 +132,13 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   // Name -> who waits for the store's answer, in order.
   absl::flat_hash_map<std::string, std::deque<absl::AnyInvocable<void(Found)>>>
       waiting_ ABSL_GUARDED_BY(mu_);
+  // The greatest epoch of each name to which a cast or info went from here;
+  // names that are not in it went to none above `sent_floor_`.
+  absl::flat_hash_map<std::string, Epoch> sent_ ABSL_GUARDED_BY(mu_);
+  Epoch sent_floor_ ABSL_GUARDED_BY(mu_);
 };
 
-void NodeRouter::Core::LookUp(const std::string& name,
+void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
                               absl::AnyInvocable<void(Found)> done) {
   // Invalid names never get as far as the store.
   if (absl::Status status = ValidateName(name); !status.ok()) {
@@ -135,7 +161,8 @@ void NodeRouter::Core::LookUp(const std::string& name,
     joined = join();
   }
   if (!joined) {
-    if (std::optional<NameEntry> entry = names_->WhereIs(name)) {
+    std::optional<NameEntry> entry = names_->WhereIs(name);
+    if (entry.has_value() && entry->epoch > above) {
       done(*std::move(entry));
       return;
     }
@@ -157,10 +184,9 @@ void NodeRouter::Core::LookUp(const std::string& name,
     return;
   }
   if (joined) return;
-  names_->Resolve(name, Epoch(),
-                  [core = shared_from_this(), name](Found found) {
-                    core->Answer(name, found);
-                  });
+  names_->Resolve(name, above, [core = shared_from_this(), name](Found found) {
+    core->Answer(name, found);
+  });
 }
 
 void NodeRouter::Core::Answer(const std::string& name, const Found& found) {
@@ -178,6 +204,24 @@ void NodeRouter::Core::Answer(const std::string& name, const Found& found) {
     }
     done(found);
   }
+}
+
+Epoch NodeRouter::Core::FloorOf(const ServerRef& target,
+                                const Meta& meta) const {
+  if (Planted(PlantedBug::kRoutesGoBack)) return meta.min_epoch;
+  return std::max(meta.min_epoch, peers_->Seen(target.name()));
+}
+
+void NodeRouter::Core::NoteSent(const std::string& name, Epoch epoch) {
+  MutexLock lock(&mu_);
+  if (sent_.size() >= kSentMax && !sent_.contains(name)) {
+    for (const auto& [other, sent] : sent_) {
+      sent_floor_ = std::max(sent_floor_, sent);
+    }
+    sent_.clear();
+  }
+  Epoch& sent = sent_[name];
+  sent = std::max(sent, epoch);
 }
 
 absl::Status NodeRouter::Core::NotFound(const ServerRef& target,
@@ -248,9 +292,10 @@ void NodeRouter::Core::RouteCall(Request request,
     case ServerRef::Kind::kGlobal: {
       const std::string name = target.name();
       auto call = std::make_shared<Call>(std::move(request), std::move(slot));
-      LookUp(name, [core = shared_from_this(), call](const Found& found) {
-        core->Forward(call, found);
-      });
+      LookUp(name, Epoch(),
+             [core = shared_from_this(), call](const Found& found) {
+               core->Forward(call, found);
+             });
       return;
     }
   }
@@ -263,6 +308,18 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
     call->slot->Complete(CallResult(std::move(status)));
   };
   if (!found.ok()) return fail(NotFound(request.target, found));
+  if (const Epoch floor = FloorOf(request.target, request.meta);
+      found->epoch < floor) {
+    // Never back to an epoch below one that was seen (guarantees G5).
+    if (std::exchange(call->asked, true)) {
+      return fail(OlderThanSeen(request.target, floor));
+    }
+    names_->Resolve(request.target.name(), Before(floor),
+                    [core = shared_from_this(), call](const Found& newer) {
+                      core->Forward(call, newer);
+                    });
+    return;
+  }
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
     return fail(std::move(status));
   }
@@ -285,7 +342,7 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
   auto attempt =
       std::make_shared<CallSlot>([core = shared_from_this(), call,
                                   tried = found->epoch](CallResult result) {
-        if (!IsFenced(result.status)) {
+        if (!IsFencedTarget(result.status)) {
           call->slot->Complete(std::move(result));
           return;
         }
@@ -327,9 +384,10 @@ void NodeRouter::Core::RouteCast(Request request,
     case ServerRef::Kind::kGlobal: {
       const std::string name = target.name();
       auto cast = std::make_shared<Cast>(std::move(request), std::move(taken));
-      LookUp(name, [core = shared_from_this(), cast](const Found& found) {
-        core->Forward(cast, found);
-      });
+      LookUp(name, Epoch(),
+             [core = shared_from_this(), cast](const Found& found) {
+               core->Forward(cast, found);
+             });
       return;
     }
   }
@@ -340,6 +398,17 @@ void NodeRouter::Core::RouteCast(Request request,
 void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
   Request& request = cast->request;
   if (!found.ok()) return cast->Done(NotFound(request.target, found));
+  if (const Epoch floor = FloorOf(request.target, request.meta);
+      found->epoch < floor) {
+    if (std::exchange(cast->asked, true)) {
+      return cast->Done(OlderThanSeen(request.target, floor));
+    }
+    names_->Resolve(request.target.name(), Before(floor),
+                    [core = shared_from_this(), cast](const Found& newer) {
+                      core->Forward(cast, newer);
+                    });
+    return;
+  }
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
     return cast->Done(status);
   }
@@ -349,6 +418,7 @@ void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
                         : pid.status());
     return;
   }
+  NoteSent(request.target.name(), found->epoch);
   if (!cast->taken) {
     peers_->SendCast(found->pid.node, found->pid, request, nullptr);
     return;
@@ -356,7 +426,7 @@ void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
   peers_->SendCast(found->pid.node, found->pid, request,
                    [core = shared_from_this(), cast,
                     tried = found->epoch](const absl::Status& status) {
-                     if (!IsFenced(status)) return cast->Done(status);
+                     if (!IsFencedTarget(status)) return cast->Done(status);
                      core->names_->Resolve(cast->request.target.name(), tried,
                                            [core, cast](const Found& newer) {
                                              core->Forward(cast, newer);
@@ -386,21 +456,90 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
       }
       return;
     case ServerRef::Kind::kGlobal:
-      LookUp(target.name(), [core = shared_from_this(), target,
-                             info = std::move(info), meta = std::move(meta)](
-                                const Found& found) mutable {
-        if (!found.ok()) return;
-        if (found->pid.node == core->runtime_->node()) {
-          core->runtime_->SendLocal(
-              core->runtime_->WhereIsGlobal(target.name()), std::move(info));
-          return;
-        }
-        meta.target_epoch = found->epoch;
-        ++meta.hops;
-        core->peers_->SendInfo(found->pid.node, target, info, meta);
-      });
+      LookUp(target.name(), Epoch(),
+             [core = shared_from_this(), target, info = std::move(info),
+              meta = std::move(meta)](const Found& found) mutable {
+               if (!found.ok()) return;
+               if (found->pid.node == core->runtime_->node()) {
+                 core->runtime_->SendLocal(
+                     core->runtime_->WhereIsGlobal(target.name()),
+                     std::move(info));
+                 return;
+               }
+               core->NoteSent(target.name(), found->epoch);
+               meta.target_epoch = found->epoch;
+               ++meta.hops;
+               core->peers_->SendInfo(found->pid.node, target, info, meta);
+             });
       return;
   }
+}
+
+void NodeRouter::Core::Reroute(Returned returned) {
+  const std::string name = returned.target.name();
+  const Epoch tried = returned.meta.target_epoch;
+  bool overtaken;
+  {
+    MutexLock lock(&mu_);
+    const auto sent = sent_.find(name);
+    overtaken = (sent == sent_.end() ? sent_floor_ : sent->second) > tried;
+  }
+  if (overtaken) {
+    LoseReroute(returned.target, "something later has gone to where it is now");
+    return;
+  }
+  if (returned.meta.hops > 1) {
+    LoseReroute(returned.target, "it has moved again");
+    return;
+  }
+  LookUp(name, tried,
+         [core = shared_from_this(), tried,
+          message = std::make_shared<Returned>(std::move(returned))](
+             const Found& found) {
+           if (!found.ok() || found->epoch <= tried) {
+             core->LoseReroute(message->target, "nobody has it now");
+             return;
+           }
+           core->peers_->CountReroute(/*lost=*/false);
+           core->ForwardReturned(*message, *found);
+         });
+}
+
+void NodeRouter::Core::ForwardReturned(Returned& message,
+                                       const NameEntry& entry) {
+  const bool here = entry.pid.node == runtime_->node();
+  if (message.cast.has_value()) {
+    Request& cast = *message.cast;
+    absl::Status status = CountHop(&cast, entry);
+    if (status.ok() && here) {
+      const absl::StatusOr<Pid> pid = FindHere(cast.target, entry);
+      status =
+          pid.ok() ? runtime_->CastLocal(*pid, std::move(cast)) : pid.status();
+    } else if (status.ok()) {
+      peers_->SendCast(entry.pid.node, entry.pid, cast, nullptr);
+    }
+    if (!status.ok()) LoseReroute(message.target, status.message());
+    return;
+  }
+  if (here) {
+    runtime_->SendLocal(runtime_->WhereIsGlobal(message.target.name()),
+                        std::move(message.info));
+    return;
+  }
+  message.meta.target_epoch = entry.epoch;
+  ++message.meta.hops;
+  peers_->SendInfo(entry.pid.node, message.target, message.info, message.meta);
+}
+
+void NodeRouter::Core::LoseReroute(const ServerRef& target,
+                                   absl::string_view why) {
+  peers_->CountReroute(/*lost=*/true);
+  const uint64_t lost = peers_->stats().reroutes_lost;
+  // The first, and then more and more seldom.
+  if ((lost & (lost - 1)) != 0) return;
+  runtime_->log().Warning(absl::StrCat("a message to '", target.ToString(),
+                                       "', which had moved, is lost: ", why,
+                                       " (", lost, " so far)"));
 }
 
 // -- Signals ------------------------------------------------------------------
@@ -411,7 +550,7 @@ void NodeRouter::Core::RouteSignal(Signal signal) {
     peers_->SendSignal(std::move(signal));
     return;
   }
-  LookUp(signal.target.name(),
+  LookUp(signal.target.name(), Epoch(),
          [core = shared_from_this(), ref = signal.ref](const Found& found) {
            if (found.ok()) {
              core->runtime_->MonitorAt(ref, found->pid);
@@ -428,7 +567,11 @@ void NodeRouter::Core::RouteSignal(Signal signal) {
 // -- NodeRouter ---------------------------------------------------------------
 
 NodeRouter::NodeRouter(Runtime* runtime, NameRegistry* names, Peers* peers)
-    : core_(std::make_shared<Core>(runtime, names, peers)), peers_(peers) {}
+    : core_(std::make_shared<Core>(runtime, names, peers)), peers_(peers) {
+  peers_->OnReturned([weak = std::weak_ptr<Core>(core_)](Returned returned) {
+    if (const auto core = weak.lock()) core->Reroute(std::move(returned));
+  });
+}
 
 NodeRouter::~NodeRouter() { core_->Drop(); }
 

@@ -19,10 +19,13 @@ namespace muster {
 // Routes by cluster-wide name (registry, then stream or local process), by pid
 // and by node name. After a refusal for an old epoch (FENCED, NOT_EXECUTED) it
 // resolves anew and tries again, at most 4 hops in all, then UNAVAILABLE
-// ROUTING_LOOP; nothing else is ever sent twice. A supervised name whose
-// process is gone answers UNAVAILABLE RESTARTING. THREADS: any thread. ORDER:
-// messages to a name that must first be looked up in the store wait for that
-// in the order in which they came.
+// ROUTING_LOOP; nothing else is ever sent twice. A cast or info that asks for
+// no answer comes back from there, and is sent on once, unless that would put
+// it behind something later. No message goes to an epoch of its name below one
+// that this node or its client has seen (guarantees G5). A supervised name
+// whose process is gone answers UNAVAILABLE RESTARTING. THREADS: any thread.
+// ORDER: messages to a name that must first be looked up in the store wait for
+// that in the order in which they came.
 class NodeRouter final : public Router {
  public:
   NodeRouter(Runtime* runtime, NameRegistry* names, Peers* peers);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "node/base/planted.h"
 #include "node/peer/codec.h"
 #include "node/peer/handshake.h"
 #include "node/peer/peers_impl.h"
@@ -18,6 +19,8 @@ constexpr absl::Duration kAwaitMax = absl::Seconds(2);
 // Silence that ends a stream, in heartbeats: three missed, and half of one for
 // the last to arrive.
 constexpr double kSilentHeartbeats = 3.5;
+// A dial that failed after so long met silence, not a refusal.
+constexpr absl::Duration kSilentDial = absl::Seconds(1);
 
 // May have reached it.
 Error NoConnection(absl::string_view node, absl::string_view why) {
@@ -48,7 +51,8 @@ Peers::Impl::ConnPtr Peers::Impl::MakeConnLocked(bool dialed) {
   const uint64_t id = next_conn_++;
   auto conn = std::make_shared<Conn>(weak_from_this(), id, dialed);
   conns_[id] = conn;
-  ArmLocked(conn, clock().Boot() + kHandshakeMax);
+  conn->dialed_at = clock().Boot();
+  ArmLocked(conn, conn->dialed_at + kHandshakeMax);
   return conn;
 }
 
@@ -94,6 +98,7 @@ void Peers::Impl::Dialed(const ConnPtr& conn, std::shared_ptr<Stream> stream) {
   peer::v1::PeerMessage message;
   *message.mutable_hello() = MyHello();
   message.mutable_hello()->set_to_node(conn->peer->node);
+  message.mutable_hello()->set_renews(conn->renews);
   WriteRawLocked(conn, message, &later);
 }
 
@@ -129,6 +134,8 @@ void Peers::Impl::TimerFired(const ConnPtr& conn) {
       HeartbeatLocked(conn, &later);
       return;
     case Stage::kClosed:
+      conn->timer = 0;
+      CloseLocked(conn, absl::OkStatus(), &later);
       return;
   }
 }
@@ -138,21 +145,29 @@ void Peers::Impl::HeartbeatLocked(const ConnPtr& conn, Later* later) {
   const absl::Duration silence_max = options_.heartbeat * kSilentHeartbeats;
   // A timer that comes so late says that this node was paused, not the peer.
   if (now > conn->timer_due + options_.heartbeat) conn->heard_at = now;
+  Peer& peer = *conn->peer;
   if (now - conn->heard_at >= silence_max) {
+    if (peer.next != conn) peer.silent = true;
     EndLocked(conn,
               absl::DeadlineExceededError(absl::StrCat(
                   "silent for ", absl::FormatDuration(now - conn->heard_at))),
               later);
     return;
   }
+  if (peer.conn != conn) {  // It takes over, or another does: it only listens.
+    ArmLocked(conn,
+              std::min(now + options_.heartbeat, conn->heard_at + silence_max));
+    return;
+  }
   if (now - conn->written_at >= options_.heartbeat && !conn->writing) {
     Frame frame;
     frame.mutable_heartbeat()->set_ack_seq(conn->received_seq);
     Item item(Frame::kHeartbeat, SerializeFrame(frame));
-    conn->peer->queue_bytes += item.bytes.size();
-    conn->peer->queue.push_front(std::move(item));
-    WriteLocked(*conn->peer, later);
+    peer.queue_bytes += item.bytes.size();
+    peer.queue.push_front(std::move(item));
+    WriteLocked(peer, later);
   }
+  RenewAgedLocked(conn, now, later);
   const BootTime next_beat =
       (conn->writing ? now : conn->written_at) + options_.heartbeat;
   ArmLocked(conn, std::min(std::max(next_beat, now + absl::Milliseconds(1)),
@@ -161,25 +176,39 @@ void Peers::Impl::HeartbeatLocked(const ConnPtr& conn, Later* later) {
 
 void Peers::Impl::CloseLocked(const ConnPtr& conn, const absl::Status& status,
                               Later* later) {
-  if (conn->stage == Stage::kClosed) return;
-  if (conn->stage == Stage::kOpen) {
-    Count(counters_.streams_lost);
-    Happening lost(Happening::Kind::kLost);
-    lost.reason = LossReason(conn->peer->node, status);
-    UntieLocked(*conn->peer, std::move(lost), later);
+  if (conn->stage == Stage::kClosed && !std::exchange(conn->retired, false)) {
+    return;
   }
   conn->stage = Stage::kClosed;
+  conn->held.clear();
   if (conn->timer != 0) {
     runtime_->scheduler().Cancel(std::exchange(conn->timer, 0));
   }
-  for (const auto& [ref, watched] : std::exchange(conn->monitors, {})) {
+  if (conn->stream == nullptr) return;  // Dialed() closes it.
+  later->Do([stream = conn->stream, status] { stream->Close(status); });
+}
+
+void Peers::Impl::EndSessionLocked(const SessionPtr& session,
+                                   const absl::Status& status, Later* later) {
+  if (!std::exchange(session->open, false)) return;
+  Peer& peer = *session->peer;
+  Count(counters_.streams_lost);
+  Happening lost(Happening::Kind::kLost);
+  lost.reason = LossReason(peer.node, status);
+  UntieLocked(peer, std::move(lost), later);
+  for (const auto& [ref, watched] : std::exchange(session->monitors, {})) {
     if (watched.second == 0) continue;
     later->Do([runtime = runtime_, watched = watched] {
       runtime->StopObserving(watched.first, watched.second);
     });
   }
-  if (conn->stream == nullptr) return;  // Dialed() closes it.
-  later->Do([stream = conn->stream, status] { stream->Close(status); });
+  const ConnPtr next = std::exchange(peer.next, nullptr);
+  peer.old = nullptr;
+  if (next != nullptr) CloseLocked(next, status, later);
+  const absl::btree_map<uint64_t, ConnPtr> conns = conns_;
+  for (const auto& [id, conn] : conns) {
+    if (conn->session == session) CloseLocked(conn, status, later);
+  }
 }
 
 void Peers::Impl::DetachLocked(Peer& peer, absl::string_view why, bool kept,
@@ -188,13 +217,21 @@ void Peers::Impl::DetachLocked(Peer& peer, absl::string_view why, bool kept,
   if (conn == nullptr) return;
   if (!kept) FailQueueLocked(peer, why, later);
   // In the order in which they were sent.
-  std::vector<std::pair<uint64_t, std::shared_ptr<CallSlot>>> calls(
-      peer.calls.begin(), peer.calls.end());
+  std::vector<std::pair<uint64_t, std::shared_ptr<CallSlot>>> calls;
+  for (auto& [id, sent] : peer.calls) {
+    calls.emplace_back(id, std::move(sent.slot));
+  }
   peer.calls.clear();
   std::sort(calls.begin(), calls.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   const Error lost = NoConnection(peer.node, why);
   for (auto& [id, slot] : calls) {
+    if (Planted(PlantedBug::kLostIsNotExecuted)) {
+      later->Do([slot = std::move(slot), lost = Error(lost).NotExecuted()] {
+        slot->Complete(CallResult(lost.status()));
+      });
+      continue;
+    }
     later->Do([slot = std::move(slot), lost] { slot->Fail(lost); });
   }
   std::vector<uint64_t> casts;
@@ -219,30 +256,56 @@ void Peers::Impl::UnreachableLocked(Peer& peer, absl::string_view why,
   peer.failed = true;
   peer.failed_at = clock().Boot();
   peer.failure = std::string(why);
+  SuspectLocked(peer, why);
   FailQueueLocked(peer, why, later);
 }
 
 void Peers::Impl::EndLocked(const ConnPtr& conn, const absl::Status& status,
                             Later* later) {
-  const bool was_open = conn->stage == Stage::kOpen;
-  CloseLocked(conn, status, later);
   Peer* const peer = conn->peer;
-  if (peer == nullptr || peer->conn != conn) return;
+  if (peer != nullptr && peer->next == conn) {
+    // It has taken over nothing yet.
+    peer->next = nullptr;
+    CloseLocked(conn, status, later);
+    return;
+  }
   const std::string why =
       status.ok() ? "the other side closed it" : std::string(status.message());
-  DetachLocked(*peer, why, /*kept=*/!was_open, later);
-  if (!was_open) UnreachableLocked(*peer, why, later);
+  if (conn->session != nullptr && conn->session->open &&
+      (peer->conn == conn || peer->old == conn)) {
+    SuspectLocked(*peer, why);
+    EndSessionLocked(conn->session, status, later);
+    DetachLocked(*peer, why, /*kept=*/false, later);
+    return;
+  }
+  CloseLocked(conn, status, later);
+  if (peer == nullptr || peer->conn != conn) return;
+  if (clock().Boot() - conn->dialed_at >= kSilentDial) peer->silent = true;
+  DetachLocked(*peer, why, /*kept=*/true, later);
+  UnreachableLocked(*peer, why, later);
+}
+
+void Peers::Impl::SuspectLocked(Peer& peer, absl::string_view why) {
+  peer.suspect_why = std::string(why);
+  if (!peer.suspect_since.has_value()) peer.suspect_since = clock().Boot();
 }
 
 void Peers::Impl::Break(const ConnPtr& conn, absl::string_view why) {
   Later later;
   MutexLock lock(&mu_);
-  if (conn->stage == Stage::kClosed) return;
+  // What a stream brought that has been let go of counts as its session's.
+  ConnPtr end = conn;
+  if (conn->session != nullptr) {
+    if (!conn->session->open) return;
+    end = conn->session->peer->conn;
+  } else if (conn->stage == Stage::kClosed) {
+    return;
+  }
   later.Do([logger = &runtime_->log(),
             text = absl::StrCat("stream ", conn->id, " to node '",
                                 conn->peer == nullptr ? "" : conn->peer->node,
                                 "' broken: ", why)] { logger->Warning(text); });
-  EndLocked(conn, absl::InvalidArgumentError(why), &later);
+  EndLocked(end, absl::InvalidArgumentError(why), &later);
 }
 
 void Peers::Impl::HandleMessage(const ConnPtr& conn, absl::string_view bytes) {
@@ -279,6 +342,8 @@ void Peers::Impl::HandleHello(const ConnPtr& conn, peer::v1::Hello hello) {
     EndLocked(conn, absl::InvalidArgumentError("a second hello"), &later);
     return;
   }
+  const bool takes_over =
+      conn->dialed && conn->renews && conn->peer->next == conn;
   HandshakeInput input;
   input.mine = MyHello();
   input.dialed_by_us = conn->dialed;
@@ -293,11 +358,25 @@ void Peers::Impl::HandleHello(const ConnPtr& conn, peer::v1::Hello hello) {
       input.existing.emplace();
       input.existing->dialed_by_us = peer.conn->dialed;
       input.existing->epoch = peer.conn->epoch;
+      input.existing->open = peer.conn->stage == Stage::kOpen;
+      input.existing->renewed_by_us = peer.next != nullptr && peer.next->dialed;
+      input.existing->being_renewed =
+          peer.old != nullptr || (peer.next != nullptr && !peer.next->dialed);
     }
+  }
+  if (Planted(PlantedBug::kIgnoreEpochs)) {
+    input.known_epoch = Epoch();
+    input.dead_epoch = Epoch();
   }
   input.theirs = std::move(hello);
   const HandshakeDecision decision = DecideHandshake(input);
+  if (decision.accept && decision.renews) {
+    RenewedLocked(conn, PeerOf(input.theirs.node()), &later);
+    return;
+  }
   if (decision.accept) {
+    // Whoever answers so has lost the stream that this was to take over from.
+    if (takes_over) conn->peer->next = nullptr;
     OpenLocked(conn, PeerOf(input.theirs.node()),
                Epoch::FromProto(input.theirs.node_epoch()), &later);
     return;
@@ -311,6 +390,7 @@ void Peers::Impl::HandleHello(const ConnPtr& conn, peer::v1::Hello hello) {
     EndLocked(conn, status, &later);
     return;
   }
+  if (takes_over) conn->peer->next = nullptr;
   if (conn->peer != nullptr && conn->peer->conn == conn) {
     Peer& peer = *conn->peer;
     DetachLocked(peer, decision.text, /*kept=*/true, &later);
@@ -322,16 +402,33 @@ void Peers::Impl::HandleHello(const ConnPtr& conn, peer::v1::Hello hello) {
   WriteRawLocked(conn, answer, &later);
 }
 
+void Peers::Impl::JoinLocked(const ConnPtr& conn, const SessionPtr& session) {
+  conn->session = session;
+  conn->peer = session->peer;
+  conn->epoch = session->epoch;
+  conn->stage = Stage::kOpen;
+  const BootTime now = clock().Boot();
+  conn->opened_at = now;
+  conn->heard_at = now;
+  conn->written_at = now;
+  if (conn->timer != 0) runtime_->scheduler().Cancel(conn->timer);
+  ArmLocked(conn, now + options_.heartbeat);
+}
+
 void Peers::Impl::OpenLocked(const ConnPtr& conn, Peer& peer, Epoch epoch,
                              Later* later) {
   if (peer.conn != nullptr && peer.conn != conn) {
     const ConnPtr old = peer.conn;
+    const absl::Status replaced =
+        absl::AbortedError("another stream of this pair stays");
     // What waits for a dial goes by this stream instead; what waits for an
     // open one is lost with it.
     DetachLocked(peer, "another stream replaced it",
                  /*kept=*/old->stage != Stage::kOpen, later);
-    CloseLocked(old, absl::AbortedError("another stream of this pair stays"),
-                later);
+    if (old->session != nullptr) {
+      EndSessionLocked(old->session, replaced, later);
+    }
+    CloseLocked(old, replaced, later);
   }
   if (peer.await_timer != 0) {
     runtime_->scheduler().Cancel(std::exchange(peer.await_timer, 0));
@@ -340,18 +437,19 @@ void Peers::Impl::OpenLocked(const ConnPtr& conn, Peer& peer, Epoch epoch,
   peer.was_open = true;
   peer.conn = conn;
   peer.failed = false;
+  peer.silent = false;
+  peer.suspect_since.reset();
   peer.known_epoch = std::max(peer.known_epoch, epoch);
-  conn->peer = &peer;
-  conn->epoch = epoch;
-  conn->stage = Stage::kOpen;
-  const BootTime now = clock().Boot();
-  conn->heard_at = now;
-  conn->written_at = now;
+  if (peer.window_epoch != epoch) {
+    peer.window = CallWindow();
+    peer.window_epoch = epoch;
+  }
+  auto session = std::make_shared<Session>(&peer, epoch);
+  session->receiving = conn->id;
+  JoinLocked(conn, session);
   Happening opened(Happening::Kind::kOpened);
   opened.epoch = epoch;
   HappenLocked(peer, std::move(opened), later);
-  if (conn->timer != 0) runtime_->scheduler().Cancel(conn->timer);
-  ArmLocked(conn, now + options_.heartbeat);
   if (!conn->dialed) {
     peer::v1::PeerMessage answer;
     *answer.mutable_hello() = MyHello();
@@ -406,7 +504,13 @@ void Peers::Impl::HandleWritten(const ConnPtr& conn) {
     CloseLocked(conn, *conn->close_after_write, &later);
     return;
   }
-  if (conn->stage == Stage::kOpen) WriteLocked(*conn->peer, &later);
+  if (conn->switch_due) {
+    WriteSwitchLocked(conn, &later);
+  } else if (conn->switch_sent) {
+    RetireLocked(*conn->peer);
+  } else if (conn->stage == Stage::kOpen && conn->peer->conn == conn) {
+    WriteLocked(*conn->peer, &later);
+  }
 }
 
 void Peers::Impl::HandleClosed(const ConnPtr& conn,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "node/base/planted.h"
 #include "node/peer/codec.h"
 #include "node/peer/handshake.h"
 #include "node/peer/peers_impl.h"
@@ -62,6 +63,14 @@ Error ReplyDropped(absl::string_view node, size_t bytes) {
       .Executed();
 }
 
+// In place of a reply that was held up past its node's fence.
+Error FenceClosed() {
+  return Error(absl::StatusCode::kAborted, "FENCED",
+               "the server ran the call, but its node could not prove in time "
+               "that it still owns the name: read the state, then decide")
+      .Unknown();
+}
+
 // The pid that a signal means; empty if it means a name.
 Pid PidOf(const Signal& signal) {
   if (signal.kind != Signal::Kind::kMonitor) return signal.to;
@@ -95,7 +104,10 @@ void Peers::Impl::Shutdown() {
   const absl::Status status =
       absl::UnavailableError("the node is shutting down");
   const absl::btree_map<uint64_t, ConnPtr> conns = conns_;
-  for (const auto& [id, conn] : conns) EndLocked(conn, status, &later);
+  for (const auto& [id, conn] : conns) {
+    EndLocked(conn, status, &later);
+    CloseLocked(conn, status, &later);  // One that was only let go of.
+  }
   for (const auto& [node, peer] : peers_) {
     if (peer->await_timer != 0) {
       runtime_->scheduler().Cancel(std::exchange(peer->await_timer, 0));
@@ -122,6 +134,23 @@ Peers::Impl::Peer& Peers::Impl::PeerOf(absl::string_view node) {
   return *peer;
 }
 
+std::vector<SuspectNode> Peers::Impl::Suspects() const {
+  std::vector<SuspectNode> suspects;
+  {
+    MutexLock lock(&mu_);
+    for (const auto& [node, peer] : peers_) {
+      if (!peer->suspect_since.has_value()) continue;
+      suspects.push_back(SuspectNode{.node = node,
+                                     .since = *peer->suspect_since,
+                                     .why = peer->suspect_why});
+    }
+  }
+  std::erase_if(suspects, [this](const SuspectNode& suspect) {
+    return !directory_->Find(suspect.node).has_value();
+  });
+  return suspects;
+}
+
 std::vector<std::string> Peers::Impl::Connected() const {
   std::vector<std::string> nodes;
   MutexLock lock(&mu_);
@@ -142,6 +171,11 @@ PeerStats Peers::Impl::stats() const {
   stats.signals_dropped = counters_.signals_dropped.load();
   stats.streams_opened = counters_.streams_opened.load();
   stats.streams_lost = counters_.streams_lost.load();
+  stats.streams_renewed = counters_.streams_renewed.load();
+  stats.replies_confirmed = counters_.replies_confirmed.load();
+  stats.frames_fenced = counters_.frames_fenced.load();
+  stats.rerouted = counters_.rerouted.load();
+  stats.reroutes_lost = counters_.reroutes_lost.load();
   return stats;
 }
 
@@ -154,9 +188,11 @@ PeerTables Peers::Impl::Tables() const {
     tables.calls += peer->calls.size();
     tables.casts += peer->casts.size();
     tables.queue_bytes += peer->queue_bytes;
+    if (peer->conn != nullptr && peer->conn->session != nullptr) {
+      tables.watched += peer->conn->session->monitors.size();
+    }
   }
   for (const auto& [id, conn] : conns_) {
-    tables.watched += conn->monitors.size();
     if (!conn->dialed && conn->stage == Stage::kHandshake) ++tables.half_open;
   }
   return tables;
@@ -167,12 +203,23 @@ void Peers::Impl::NodeDied(absl::string_view node, Epoch epoch) {
   MutexLock lock(&mu_);
   Peer& peer = PeerOf(node);
   peer.dead_epoch = std::max(peer.dead_epoch, epoch);
+  peer.suspect_since.reset();
+  peer.silent = false;
   const ConnPtr conn = peer.conn;
   Happening died(Happening::Kind::kDied);
   died.epoch = epoch;
   HappenLocked(peer, std::move(died), &later);
-  if (conn == nullptr || conn->stage != Stage::kOpen || conn->epoch > epoch) {
+  if (conn == nullptr || conn->stage != Stage::kOpen || conn->epoch > epoch ||
+      Planted(PlantedBug::kIgnoreEpochs)) {
     return;
+  }
+  if (!conn->writing) {
+    // Whoever is refused freezes at once (guarantees R9).
+    peer::v1::PeerMessage message;
+    peer::v1::Refuse* const refuse = message.mutable_refuse();
+    refuse->set_reason(peer::v1::Refuse::DEAD_EPOCH);
+    *refuse->mutable_known_epoch() = epoch.ToProto();
+    WriteRawLocked(conn, message, &later);
   }
   EndLocked(conn,
             absl::NotFoundError(absl::StrCat("epoch ", conn->epoch.ToString(),
@@ -201,6 +248,10 @@ void Peers::Impl::SendCall(absl::string_view node, const Pid& resolved,
   Item item(Frame::kCall, SerializeFrame(*frame));
   item.expires = request.meta.deadline;
   item.id = id;
+  if (request.target.kind() == ServerRef::Kind::kGlobal) {
+    item.name = request.target.name();
+  }
+  item.owner = resolved;
   item.slot = slot;
   item.outer = std::move(outer);
   Submit(node, std::move(item));
@@ -351,6 +402,13 @@ void Peers::Impl::Connect(absl::string_view node) {
   }
 }
 
+// True: the peer is silent, so that a dial would be waited for in vain
+// (guarantees R14).
+bool Peers::Impl::NobodyWaitsFor(const Peer& peer, const Item& item) {
+  return peer.silent && item.IsRequest() &&
+         (peer.conn == nullptr || peer.conn->stage != Stage::kOpen);
+}
+
 void Peers::Impl::Submit(absl::string_view node, Item item) {
   Later later;
   {
@@ -358,6 +416,10 @@ void Peers::Impl::Submit(absl::string_view node, Item item) {
     Peer* const peer =
         peers_.contains(std::string(node)) ? &PeerOf(node) : nullptr;
     if (peer != nullptr && peer->has_stream()) {
+      if (NobodyWaitsFor(*peer, item)) {
+        RefuseItem(std::move(item), DownError(node, peer->suspect_why), &later);
+        return;
+      }
       EnqueueLocked(*peer, std::move(item), &later);
       return;
     }
@@ -396,16 +458,20 @@ void Peers::Impl::Submit(absl::string_view node, Item item) {
     }
     DialLocked(peer, std::move(address->address), &later);
   }
+  if (NobodyWaitsFor(peer, item)) {
+    RefuseItem(std::move(item), DownError(node, peer.suspect_why), &later);
+    return;
+  }
   EnqueueLocked(peer, std::move(item), &later);
 }
 
-void Peers::Impl::SubmitAnswer(const std::weak_ptr<Conn>& weak, Item item) {
+void Peers::Impl::SubmitAnswer(const WeakSession& weak, Item item) {
   Later later;
   MutexLock lock(&mu_);
-  const ConnPtr conn = weak.lock();
-  // The question's stream is gone, and with it whoever waits.
-  if (conn == nullptr || conn->stage != Stage::kOpen) return;
-  EnqueueLocked(*conn->peer, std::move(item), &later);
+  const SessionPtr session = weak.lock();
+  // The question's session is over, and with it whoever waits.
+  if (session == nullptr || !session->open) return;
+  EnqueueLocked(*session->peer, std::move(item), &later);
 }
 
 void Peers::Impl::RefuseItem(Item item, const Error& error, Later* later) {
@@ -469,11 +535,21 @@ bool Peers::Impl::TakeForWriteLocked(Peer& peer, Item* item, BootTime now,
                                      Later* later) {
   if (!item->expires.is_infinite()) {
     if (item->expires <= now) {
-      // A reply whose fence has ended is not sent (guarantees R8).
       FailItem(std::move(*item), Expired(peer.node), later);
       return false;
     }
     item->bytes += RemainingSuffix(item->kind, item->expires - now);
+  }
+  if (item->fenced) {
+    // What is left now, not when the server answered: it may have waited here,
+    // or this node may have been paused (guarantees R8, R10).
+    const absl::Duration left = runtime_->fence().Remaining(now);
+    if (left > absl::ZeroDuration()) {
+      item->bytes += RemainingSuffix(item->kind, left);
+    } else {
+      item->bytes = SerializeFrame(
+          EncodeReply(item->id, CallResult(FenceClosed().status())));
+    }
   }
   if (item->slot != nullptr) {
     if (item->outer != nullptr && !item->outer->MarkDispatched() &&
@@ -481,11 +557,15 @@ bool Peers::Impl::TakeForWriteLocked(Peer& peer, Item* item, BootTime now,
       return false;
     }
     if (!item->slot->MarkDispatched()) return false;
-    peer.calls[item->id] = std::move(item->slot);
+    Sent& sent = peer.calls[item->id];
+    sent.slot = std::move(item->slot);
+    sent.at = now;
+    sent.name = std::move(item->name);
+    sent.owner = std::move(item->owner);
     if (peer.calls.size() >= peer.calls_sweep) {
       // Callers that gave up wait no more.
       absl::erase_if(peer.calls,
-                     [](const auto& call) { return call.second->done(); });
+                     [](const auto& call) { return call.second.slot->done(); });
       peer.calls_sweep = std::max<size_t>(1024, 2 * peer.calls.size());
     }
   }
@@ -548,7 +628,7 @@ void Peers::Impl::FailQueueLocked(Peer& peer, absl::string_view why,
 // -- Peers --------------------------------------------------------------------
 
 Peers::Peers(PeerOptions options, Runtime* runtime, Transport* transport,
-             const PeerDirectory* directory, const NameRegistry* names)
+             const PeerDirectory* directory, NameRegistry* names)
     : impl_(std::make_shared<Impl>(std::move(options), runtime, transport,
                                    directory, names)) {
   impl_->Serve();
@@ -578,6 +658,22 @@ void Peers::SendSignal(Signal signal) { impl_->SendSignal(std::move(signal)); }
 void Peers::Connect(absl::string_view node) { impl_->Connect(node); }
 
 void Peers::Reach(absl::string_view node) { impl_->Reach(node); }
+
+void Peers::Renew(absl::string_view node) { impl_->Renew(node); }
+
+void Peers::RenewAll() {
+  for (const std::string& node : impl_->Connected()) impl_->Renew(node);
+}
+
+void Peers::OnReturned(std::function<void(Returned)> returned) {
+  impl_->OnReturned(std::move(returned));
+}
+
+void Peers::CountReroute(bool lost) { impl_->CountReroute(lost); }
+
+Epoch Peers::Seen(absl::string_view name) const { return impl_->Seen(name); }
+
+std::vector<SuspectNode> Peers::Suspects() const { return impl_->Suspects(); }
 
 void Peers::NodeDied(absl::string_view node, Epoch epoch) {
   impl_->NodeDied(node, epoch);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -15,12 +16,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "node/base/clock.h"
 #include "node/peer/transport.h"
 #include "node/process/message.h"
 #include "node/process/runtime.h"
 #include "node/process/signals.h"
 #include "node/registry/name_registry.h"
+#include "node/types/info.h"
 #include "node/types/pid.h"
+#include "node/types/server_ref.h"
 
 namespace muster {
 
@@ -62,6 +66,12 @@ struct PeerOptions {
   // Accepted streams that have not said hello; more are closed at once.
   size_t half_open_max = 64;
   Connect connect = Connect::kOnUse;
+  // F/R of the cluster's profile, by which the clocks of two nodes may differ
+  // in speed: how long a reply stays good (guarantees R8).
+  double fence_ratio = 0.8;
+  // A stream that this node dialed is replaced at this age, give or take a
+  // tenth, so that connections made with old certificates leave. Zero: never.
+  absl::Duration stream_age = absl::Hours(1);
   // A peer refused this node because its epoch is dead; `known` is the
   // greatest that the peer knows. The node must freeze (guarantees R9). Comes
   // on a thread of the transport's; may be empty.
@@ -79,8 +89,37 @@ struct PeerStats {
   // such target, or a C++ value that cannot leave its node.
   uint64_t signals_dropped = 0;
   uint64_t streams_opened = 0;
-  // Open streams that ended, for whatever reason.
+  // Open streams that ended, for whatever reason, but those that others took
+  // over from.
   uint64_t streams_lost = 0;
+  uint64_t streams_renewed = 0;
+  // Replies that came too late to be taken without asking the store.
+  uint64_t replies_confirmed = 0;
+  // Frames for or from an epoch that is over.
+  uint64_t frames_fenced = 0;
+  // Casts and infos of this node whose name had moved: sent on to where it is
+  // now, and lost because something later had gone there already, or it had
+  // moved again.
+  uint64_t rerouted = 0;
+  uint64_t reroutes_lost = 0;
+};
+
+// A node that is a member and cannot be reached: advice, no verdict
+// (guarantees R14).
+struct SuspectNode {
+  std::string node;
+  BootTime since;
+  std::string why;
+};
+
+// A cast or info without an answer that came back: its name, a cluster-wide
+// one, is not served where it went under that epoch (guarantees R9).
+struct Returned {
+  explicit Returned(ServerRef t) : target(std::move(t)) {}
+  ServerRef target;
+  std::optional<Request> cast;  // Else `info` with `meta`.
+  Info info;
+  Meta meta;
 };
 
 // How much is kept for all peers together; for tests that nothing stays.
@@ -107,6 +146,10 @@ struct PeerTables {
 //       fail UNKNOWN, queued ones NOT_EXECUTED, nothing is sent twice
 //   (4) they dialed us
 //
+// An open stream can be replaced without losing anything (Renew): another is
+// opened beside it, each side says Switch as its last word on the old one, and
+// what comes by the new one waits until the other's has been heard.
+//
 // A stream carries the links and monitors between the two nodes and ends them
 // with it, as noconnection on both sides (otp L4, ND5); the runtime is told,
 // then that the node is down.
@@ -120,7 +163,7 @@ struct PeerTables {
 class Peers {
  public:
   Peers(PeerOptions options, Runtime* runtime, Transport* transport,
-        const PeerDirectory* directory, const NameRegistry* names);
+        const PeerDirectory* directory, NameRegistry* names);
   ~Peers();
   Peers(const Peers&) = delete;
   Peers& operator=(const Peers&) = delete;
@@ -132,6 +175,9 @@ class Peers {
   // (UNKNOWN) if the stream is lost after, DEADLINE_EXCEEDED TIMEOUT
   // (NOT_EXECUTED) if the deadline in its meta passed in the queue,
   // RESOURCE_EXHAUSTED QUEUE_FULL (NOT_EXECUTED) if there is no room.
+  // A reply of a cluster-wide name that comes later than its fence allows is
+  // taken only if the store confirms its epoch, else it is ABORTED FENCED
+  // (UNKNOWN; guarantees R8).
   // `slot` is marked dispatched when the frame is handed to the transport, and
   // `outer`, the claim that `slot` works for (null: none), with it.
   void SendCall(absl::string_view node, const Pid& resolved,
@@ -154,8 +200,23 @@ class Peers {
   // The same, as far as PeerOptions::connect lets it.
   void Reach(absl::string_view node);
 
+  // Replaces the open stream to `node`, if there is one, by a new one, without
+  // anybody's noticing; for example because certificates have changed.
+  void Renew(absl::string_view node);
+  void RenewAll();
+  // What becomes of casts and infos that come back; once, before the first is
+  // sent. Comes on a worker or a thread of the transport's.
+  void OnReturned(std::function<void(Returned)> returned);
+  // One of those was sent on (guarantees R9), or lost.
+  void CountReroute(bool lost);
+  // The greatest epoch of a cluster-wide name that this node has heard of, by
+  // whatever way; empty: none.
+  Epoch Seen(absl::string_view name) const;
+
   // A node's incarnation is dead: its streams close at once.
   void NodeDied(absl::string_view node, Epoch epoch);
+  // Members that cannot be reached now, sorted.
+  std::vector<SuspectNode> Suspects() const;
   // Nodes with an open stream, sorted.
   std::vector<std::string> Connected() const;
   PeerStats stats() const;

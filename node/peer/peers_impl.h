@@ -1,5 +1,7 @@
 // The inside of Peers, for its own files: peers.cc (life, sending),
-// peer_streams.cc (streams from dial to end), peer_delivery.cc (what arrives).
+// peer_streams.cc (streams from dial to end), peer_renewal.cc (one stream for
+// another), peer_delivery.cc (what arrives), peer_epochs.cc (what arrives for
+// or from an epoch that may be over).
 #ifndef MUSTER_NODE_PEER_PEERS_IMPL_H_
 #define MUSTER_NODE_PEER_PEERS_IMPL_H_
 
@@ -7,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,12 +22,15 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "muster/peer/v1/peer.pb.h"
 #include "node/base/clock.h"
 #include "node/base/mutex.h"
 #include "node/base/scheduler.h"
+#include "node/peer/call_window.h"
 #include "node/peer/peers.h"
+#include "node/peer/seen_epochs.h"
 #include "node/peer/transport.h"
 #include "node/process/message.h"
 #include "node/process/runtime.h"
@@ -32,6 +38,7 @@
 #include "node/registry/name_registry.h"
 #include "node/types/exit_reason.h"
 #include "node/types/pid.h"
+#include "node/types/server_ref.h"
 #include "node/types/status.h"
 
 namespace muster {
@@ -40,12 +47,13 @@ namespace muster {
 class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
  public:
   Impl(PeerOptions options, Runtime* runtime, Transport* transport,
-       const PeerDirectory* directory, const NameRegistry* names)
+       const PeerDirectory* directory, NameRegistry* names)
       : options_(std::move(options)),
         runtime_(runtime),
         transport_(transport),
         directory_(directory),
-        names_(names) {}
+        names_(names),
+        seen_(names) {}
 
   void Serve();
   void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
@@ -64,7 +72,18 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   void Reach(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_) {
     if (options_.connect == PeerOptions::Connect::kOnUse) Connect(node);
   }
+  void Renew(absl::string_view node) ABSL_LOCKS_EXCLUDED(mu_);
+  void OnReturned(std::function<void(Returned)> returned)
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    returned_ = std::move(returned);
+  }
+  void CountReroute(bool lost) {
+    Count(lost ? counters_.reroutes_lost : counters_.rerouted);
+  }
+  Epoch Seen(absl::string_view name) const { return seen_.Greatest(name); }
   void NodeDied(absl::string_view node, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<SuspectNode> Suspects() const ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<std::string> Connected() const ABSL_LOCKS_EXCLUDED(mu_);
   PeerStats stats() const;
   PeerTables Tables() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -72,6 +91,7 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
  private:
   using Frame = peer::v1::Frame;
   struct Conn;
+  struct Peer;
 
   // What is to be done once the lock is released: runs when it is destroyed, so
   // it is declared before the MutexLock.
@@ -97,9 +117,13 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
 
     Frame::FrameCase kind;
     std::string bytes;  // Serialized, without the time that remains.
-    // Calls and casts: the deadline. Replies: the end of the owner's fence.
+    // Calls and casts: the deadline.
     BootTime expires = BootTime::Infinite();
     uint64_t id = 0;  // call_id or ack_id.
+    // Replies: of a cluster-wide name whose fence can close.
+    bool fenced = false;
+    std::string name;  // Calls: the cluster-wide one that is called, if one is.
+    Pid owner;         // Calls: who has it.
     // A link or monitor to remember while the stream lasts.
     std::optional<Signal> tie;
     std::shared_ptr<CallSlot> slot;
@@ -155,6 +179,33 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     Epoch epoch;                                     // kOpened, kDied.
   };
 
+  // A call that has been written and not answered.
+  struct Sent {
+    std::shared_ptr<CallSlot> slot;
+    BootTime at;  // Before it was written.
+    std::string name;
+    Pid owner;
+  };
+
+  // From the opening of a stream to its loss, whatever other streams take over
+  // from it meanwhile. Guarded by Impl::mu_.
+  struct Session {
+    Session(Peer* p, Epoch e) : peer(p), epoch(e) {}
+
+    Peer* const peer;
+    const Epoch epoch;  // Of the peer's node, from its hello.
+    bool open = true;
+    // The stream whose frames are delivered now.
+    uint64_t receiving = 0;
+    // Monitor ref -> what it watches here and the observer's id, 0 while it
+    // is being set up.
+    absl::btree_map<uint64_t, std::pair<Pid, uint64_t>> monitors;
+    // Calls of the peer's that have no answer yet, by their id.
+    absl::flat_hash_map<uint64_t, std::weak_ptr<CallSlot>> served;
+  };
+  using SessionPtr = std::shared_ptr<Session>;
+  using WeakSession = std::weak_ptr<Session>;
+
   // One other node, known by its name for as long as this one runs.
   struct Peer {
     explicit Peer(absl::string_view n) : node(n) {}
@@ -162,6 +213,11 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     const std::string node;
     // Open, or being dialed; null: neither.
     std::shared_ptr<Conn> conn;
+    // Is to take over from `conn`: being dialed by us, or open and waiting for
+    // their Switch.
+    std::shared_ptr<Conn> next;
+    // The one that `conn` has taken over from, until both have said Switch.
+    std::shared_ptr<Conn> old;
     // Their stream is to come: ours was refused as a duplicate.
     TimerId await_timer = 0;
     BootTime failed_at;
@@ -169,6 +225,13 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     std::string failure;
     Epoch known_epoch;
     Epoch dead_epoch;
+    // Since when it cannot be reached, and why; see Suspects().
+    std::optional<BootTime> suspect_since;
+    std::string suspect_why;
+    // What is sent there vanishes without a word: nobody waits for a dial.
+    bool silent = false;
+    CallWindow window;  // Of calls from `window_epoch`.
+    Epoch window_epoch;
 
     bool was_open = false;  // Ever.
 
@@ -176,7 +239,7 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     size_t queue_bytes = 0;
     Ties ties;
     // Written and not yet answered.
-    absl::flat_hash_map<uint64_t, std::shared_ptr<CallSlot>> calls;
+    absl::flat_hash_map<uint64_t, Sent> calls;
     size_t calls_sweep = 1024;
     absl::flat_hash_map<uint64_t, absl::AnyInvocable<void(absl::Status)>> casts;
 
@@ -217,9 +280,22 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
 
     // Guarded by Impl::mu_.
     Peer* peer = nullptr;  // Null until an accepted one has said hello.
+    SessionPtr session;    // Null until it is open.
     std::shared_ptr<Stream> stream;  // Null until Dial has returned.
     Stage stage = Stage::kHandshake;
     Epoch epoch;  // Of the peer's node, from its hello.
+    // Dialed to take over from the one that is open.
+    bool renews = false;
+    bool switch_due = false;   // Write it when the write under way has ended.
+    bool switch_sent = false;  // It was handed to the stream.
+    bool switch_heard = false;
+    bool retired = false;  // Closed for us; the stream itself closes later.
+    BootTime dialed_at;
+    BootTime opened_at;
+    std::optional<BootTime> renew_at;
+    // Came before the Switch on the stream that this one takes over from.
+    std::deque<peer::v1::Batch> held;
+    size_t held_bytes = 0;
     bool writing = false;
     // Close with it when the write under way has ended.
     std::optional<absl::Status> close_after_write;
@@ -229,11 +305,6 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     BootTime heard_at;
     TimerId timer = 0;  // Handshake or heartbeat.
     BootTime timer_due;
-    // Monitor ref -> what it watches here and the observer's id, 0 while it
-    // is being set up.
-    absl::btree_map<uint64_t, std::pair<Pid, uint64_t>> monitors;
-    // Calls of the peer's that have no answer yet, by their id.
-    absl::flat_hash_map<uint64_t, std::weak_ptr<CallSlot>> served;
   };
 
   using ConnPtr = std::shared_ptr<Conn>;
@@ -254,8 +325,8 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   void SubmitTied(const Signal& signal) ABSL_LOCKS_EXCLUDED(mu_);
   // Tells the runtime that a link or monitor cannot be had.
   void GiveBack(const Signal& tie, const ExitReason& reason);
-  // Queues an answer on the stream that the question came by, if it is open.
-  void SubmitAnswer(const std::weak_ptr<Conn>& conn, Item item)
+  // Queues an answer for the session that the question came by, if it lasts.
+  void SubmitAnswer(const WeakSession& session, Item item)
       ABSL_LOCKS_EXCLUDED(mu_);
   void EnqueueLocked(Peer& peer, Item item, Later* later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -266,6 +337,7 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   // False: the peer takes so little that the stream was ended instead.
   bool HasRoomLocked(Peer& peer, Item* item, Later* later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static bool NobodyWaitsFor(const Peer& peer, const Item& item);
   bool MayDialLocked(const Peer& peer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts the next write unless one is under way or nothing waits.
   void WriteLocked(Peer& peer, Later* later) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -291,12 +363,17 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
                       Later* later) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseLocked(const ConnPtr& conn, const absl::Status& status,
                    Later* later) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The session is lost, and with it every stream of it.
+  void EndSessionLocked(const SessionPtr& session, const absl::Status& status,
+                        Later* later) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The peer's stream, open or not, is no more; its own end is the caller's
   // business. `kept`: what is queued waits for another.
   void DetachLocked(Peer& peer, absl::string_view why, bool kept, Later* later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // All ties are lost; `loss` says with what.
   void UntieLocked(Peer& peer, Happening loss, Later* later)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SuspectLocked(Peer& peer, absl::string_view why)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // No stream could be had: fails what is queued, and for a while all else.
   void UnreachableLocked(Peer& peer, absl::string_view why, Later* later)
@@ -316,6 +393,9 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
       ABSL_LOCKS_EXCLUDED(mu_);
   void OpenLocked(const ConnPtr& conn, Peer& peer, Epoch epoch, Later* later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `conn` is open as a stream of `session`.
+  void JoinLocked(const ConnPtr& conn, const SessionPtr& session)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HandleRefuse(const ConnPtr& conn, const peer::v1::Refuse& refuse)
       ABSL_LOCKS_EXCLUDED(mu_);
   void AwaitTheirsLocked(Peer& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -325,12 +405,33 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   void HandleClosed(const ConnPtr& conn, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // -- Renewal -------------------------------------------------------------
+  // The hello of a stream that is to take over, from either side.
+  void RenewedLocked(const ConnPtr& conn, Peer& peer, Later* later)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // From now on this side sends by `peer.next`.
+  void SwitchLocked(Peer& peer, Later* later)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WriteSwitchLocked(const ConnPtr& conn, Later* later)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The other side sends by the next stream. False: there is none.
+  bool SwitchHeardLocked(const ConnPtr& conn, Later* later)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Renews it if it is old enough; `conn` is the peer's.
+  void RenewAgedLocked(const ConnPtr& conn, BootTime now, Later* later)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Lets go of the old stream when both have said Switch.
+  void RetireLocked(Peer& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   // -- Receiving -----------------------------------------------------------
   // Whoever waits for the answer in a frame; both may be null.
   struct Waiting {
-    std::shared_ptr<CallSlot> slot;
+    Sent call;
     absl::AnyInvocable<void(absl::Status)> taken;
   };
+  // Delivers it, or holds it until the stream before this one is at its end.
+  void TakeBatchLocked(const ConnPtr& conn, peer::v1::Batch batch, Later* later,
+                       std::string* wrong) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Puts `happening` into the inbox and has it delivered.
   void HappenLocked(Peer& peer, Happening happening, Later* later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -348,8 +449,23 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   void DeliverCancel(const ConnPtr& conn, uint64_t call_id)
       ABSL_LOCKS_EXCLUDED(mu_);
   void DeliverCast(const ConnPtr& conn, peer::v1::Cast& cast);
-  void DeliverInfo(peer::v1::Info& info);
-  void DeliverReply(peer::v1::Reply& reply, const Waiting& waiting);
+  void DeliverInfo(const ConnPtr& conn, peer::v1::Info& info);
+  void DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
+                    Waiting waiting);
+  // OK: the call has not come before (guarantees G6).
+  absl::Status AdmitCall(const ConnPtr& conn, const peer::v1::Call& call)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // OK: whoever sends under that epoch may still act; else ABORTED FENCED.
+  absl::Status CheckSender(const Meta& meta);
+  // The process of this node that a message is for; see FindTarget.
+  absl::StatusOr<Pid> Find(const ServerRef& target, const Meta& meta,
+                           const Pid& resolved);
+  // A peer knows a later epoch of a name than this node: asks the store.
+  void Revalidate(const std::string& name, Epoch ours);
+  // A message without an answer goes back to its sender.
+  void Return(const ConnPtr& conn, const absl::Status& why,
+              peer::v1::Returned returned);
+  void DeliverReturned(peer::v1::Returned& returned) ABSL_LOCKS_EXCLUDED(mu_);
   void DeliverAck(const peer::v1::CastAck& ack, Waiting waiting);
   void DeliverLoss(const Peer& peer, const Happening& loss);
   void DeliverExit(const ConnPtr& conn, const peer::v1::Exit& exit)
@@ -365,18 +481,19 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
       ABSL_LOCKS_EXCLUDED(mu_);
   void DeliverDemonitor(const ConnPtr& conn, uint64_t ref)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void SendDown(const std::weak_ptr<Conn>& conn, const Pid& watcher,
-                uint64_t ref, const Pid& pid, const ExitReason& reason)
+  void SendDown(const WeakSession& session, const Pid& watcher, uint64_t ref,
+                const Pid& pid, const ExitReason& reason)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void SendReply(const std::weak_ptr<Conn>& conn, uint64_t call_id,
-                 CallResult result);
+  // `name`: the one that answers, if the call did not say it.
+  void SendReply(const WeakSession& session, uint64_t call_id,
+                 const std::string& name, CallResult result);
 
   // Constant after construction.
   const PeerOptions options_;
   Runtime* const runtime_;
   Transport* const transport_;
   const PeerDirectory* const directory_;
-  const NameRegistry* const names_;
+  NameRegistry* const names_;
 
   // Own synchronization.
   std::atomic<uint64_t> next_id_{1};  // Of calls and acknowledged casts.
@@ -388,12 +505,19 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     std::atomic<uint64_t> signals_dropped{0};
     std::atomic<uint64_t> streams_opened{0};
     std::atomic<uint64_t> streams_lost{0};
+    std::atomic<uint64_t> streams_renewed{0};
+    std::atomic<uint64_t> replies_confirmed{0};
+    std::atomic<uint64_t> frames_fenced{0};
+    std::atomic<uint64_t> rerouted{0};
+    std::atomic<uint64_t> reroutes_lost{0};
   };
   Counters counters_;
+  SeenEpochs seen_;
 
   mutable Mutex mu_;
   bool shut_down_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t next_conn_ ABSL_GUARDED_BY(mu_) = 1;
+  std::function<void(Returned)> returned_ ABSL_GUARDED_BY(mu_);
   // Entries stay, so that Peer pointers do: as many as nodes ever were.
   absl::btree_map<std::string, std::unique_ptr<Peer>> peers_
       ABSL_GUARDED_BY(mu_);

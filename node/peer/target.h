@@ -2,6 +2,7 @@
 #ifndef MUSTER_NODE_PEER_TARGET_H_
 #define MUSTER_NODE_PEER_TARGET_H_
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "node/process/runtime.h"
 #include "node/registry/name_registry.h"
@@ -17,8 +18,9 @@ namespace muster {
 //   NOT_FOUND NOPROC          no such pid or local name
 //   UNAVAILABLE RESTARTING    the name's process is gone and its supervisor
 //                             brings it back
-//   ABORTED FENCED            the name is served here under another epoch
-//                             (detail epoch), or not here
+//   ABORTED FENCED            the name is served here under another epoch, or
+//                             not here; details node, pid and epoch say where
+//                             it is, as far as this node knows
 // All NOT_EXECUTED. A process whose claim is still under way here, while the
 // sender has heard of it already, takes messages (SpawnOptions::hold). Any
 // thread; the answer may be stale when it is used.
@@ -26,6 +28,10 @@ absl::StatusOr<Pid> FindTarget(const Runtime& runtime,
                                const NameRegistry& names,
                                const ServerRef& target, Epoch target_epoch,
                                const Pid& resolved);
+
+// True: ABORTED FENCED, NOT_EXECUTED, because the target's name is not served
+// there under that epoch; not because its sender's epoch is over.
+bool IsFencedTarget(const absl::Status& status);
 
 // True: a process of this node that is starting and has no cluster-wide name
 // yet; its claim may be on its way back from the store.

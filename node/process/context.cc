@@ -13,13 +13,6 @@ namespace {
 
 constexpr size_t kChainMax = 16;
 
-Error Frozen() {
-  return Error(absl::StatusCode::kUnavailable, "FROZEN",
-               "this server is frozen: its node cannot prove that it still "
-               "owns the name, so it sends nothing")
-      .NotExecuted();
-}
-
 // A killed process cannot be stopped in the middle of a handler, but nothing
 // of what it says leaves it (otp 16.1).
 Error Ending() {
@@ -50,7 +43,7 @@ Request MakeRequest(Process& self, const ServerRef& to, absl::string_view path,
   Request request(to, path, std::move(payload));
   request.caller = self.pid();
   request.meta.metadata = options.metadata;
-  request.meta.sender_epoch = self.global_epoch();
+  self.SignMeta(&request.meta);
   request.meta.deadline = self.runtime().clock().Boot() + options.timeout;
   if (const Request* current = self.current_request()) {
     // A nested call waits no longer than whoever waits for it
@@ -195,7 +188,7 @@ void Context::StartCall(const ServerRef& to, absl::string_view path,
     return;
   }
   if (!process_->FenceOpen()) {
-    done(CallResult(Frozen().status()));
+    done(CallResult(internal::FrozenSender().status()));
     return;
   }
   if (process_->doomed()) {
@@ -223,7 +216,7 @@ void Context::StartCast(const ServerRef& to, absl::string_view path,
                         Payload request, const CallOptions& options,
                         absl::AnyInvocable<void(absl::Status)> done) {
   if (!process_->FenceOpen()) {
-    done(Frozen());
+    done(internal::FrozenSender());
     return;
   }
   if (process_->doomed()) {
@@ -241,7 +234,7 @@ void Context::Send(const ServerRef& to, Info info) {
   // Withheld (guarantees G3).
   if (!process_->FenceOpen() || process_->doomed()) return;
   Meta meta;
-  meta.sender_epoch = process_->global_epoch();
+  process_->SignMeta(&meta);
   runtime().Send(to, std::move(info), std::move(meta));
 }
 
@@ -251,7 +244,7 @@ TimerRef Context::SendAfter(absl::Duration delay, Info info) {
 
 TimerRef Context::SendAfter(absl::Duration delay, const ServerRef& to,
                             Info info) {
-  return runtime().SendAfter(delay, to, std::move(info));
+  return runtime().SendAfter(delay, to, std::move(info), pid());
 }
 
 TimerRef Context::SendAt(BootTime due, Info info) {
@@ -259,7 +252,7 @@ TimerRef Context::SendAt(BootTime due, Info info) {
 }
 
 TimerRef Context::SendAt(BootTime due, const ServerRef& to, Info info) {
-  return runtime().SendAt(due, to, std::move(info));
+  return runtime().SendAt(due, to, std::move(info), pid());
 }
 
 absl::StatusOr<TimerRef> Context::StartTimer(absl::Duration delay, Info info) {
@@ -268,12 +261,12 @@ absl::StatusOr<TimerRef> Context::StartTimer(absl::Duration delay, Info info) {
 
 absl::StatusOr<TimerRef> Context::StartTimer(absl::Duration delay,
                                              const ServerRef& to, Info info) {
-  return runtime().StartTimer(delay, to, std::move(info));
+  return runtime().StartTimer(delay, to, std::move(info), pid());
 }
 
 absl::StatusOr<TimerRef> Context::StartTimerAt(BootTime due,
                                                const ServerRef& to, Info info) {
-  return runtime().StartTimerAt(due, to, std::move(info));
+  return runtime().StartTimerAt(due, to, std::move(info), pid());
 }
 
 std::optional<absl::Duration> Context::CancelTimer(TimerRef timer) {

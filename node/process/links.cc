@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "node/base/planted.h"
 #include "node/process/process.h"
 #include "node/process/runtime.h"
 #include "node/process/signals.h"
@@ -73,6 +74,7 @@ absl::Status Context::Link(const Pid& other) {
                  "nobody any more")
         .NotExecuted();
   }
+  if (!process_->FenceOpen()) return internal::FrozenSender();
   return runtime().Link(pid(), other);
 }
 
@@ -373,7 +375,11 @@ MonitorRef Runtime::Monitor(const Pid& watcher, const ServerRef& wanted,
     monitors_.emplace(ref.id, std::move(entry));
   }
   if (here.empty() && IsElsewhere(target)) {
-    if (router_ != nullptr) {
+    // A frozen server reaches nobody (guarantees R10).
+    const auto from = Find(watcher);
+    if (from != nullptr && !from->FenceOpen()) {
+      SendDown(ref.id, Pid(), ExitReason::Noconnection());
+    } else if (router_ != nullptr) {
       router_->RouteSignal(Signal::Monitor(watcher, ref.id, at));
     } else {
       SendDown(ref.id, Pid(),
@@ -485,7 +491,8 @@ bool Runtime::OnlySuspectLocked(const MonitorEntry& entry,
                                 const ExitReason& reason) const {
   if (reason.kind() != ExitReason::Kind::kNoconnection ||
       entry.object.kind() != ServerRef::Kind::kGlobal ||
-      entry.at.kind() != ServerRef::Kind::kPid) {
+      entry.at.kind() != ServerRef::Kind::kPid ||
+      Planted(PlantedBug::kDownForUnreachable)) {
     return false;
   }
   const auto dead = dead_nodes_.find(entry.at.pid().node);

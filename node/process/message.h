@@ -38,8 +38,12 @@ struct Meta {
   std::vector<std::pair<std::string, std::string>> metadata;
   // Epoch of the target's name as the sender knows it; empty if it is no name.
   Epoch target_epoch;
-  // Epoch of the sending server's name; empty for others.
+  // The sending server's cluster-wide name and its epoch; empty for others.
+  std::string sender_name;
   Epoch sender_epoch;
+  // The client has seen this epoch of the target's name: an older one must not
+  // serve it (guarantees G5). Only on the node that the client talks to.
+  Epoch min_epoch;
   // How many nodes have forwarded it.
   uint32_t hops = 0;
 };

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "node/base/check.h"
+#include "node/base/planted.h"
 #include "node/process/answer.h"
 
 namespace muster {
@@ -19,7 +20,7 @@ void internal::Answer(CallSlot& slot, CallResult result, const Runtime& runtime,
                       const Epoch& epoch) {
   if (!epoch.empty()) {
     const BootTime now = runtime.clock().Boot();
-    if (!runtime.fence().Check(now)) {
+    if (!runtime.FenceOpen(now)) {
       slot.Complete(CallResult(
           Error(absl::StatusCode::kAborted, "FENCED",
                 "the server ran the call, but its node could not prove in "
@@ -216,6 +217,7 @@ void Process::StartExpired() {
 }
 
 bool Process::HasRoomLocked(size_t bytes) const {
+  if (Planted(PlantedBug::kUnboundedMailbox)) return true;
   return room_.Has(mailbox_.size() - reserved_queued_ - systems_queued_,
                    mailbox_bytes_, bytes);
 }
@@ -256,6 +258,10 @@ void Process::PushLocked(Envelope envelope) {
   if (envelope.reserved) ++reserved_queued_;
   if (envelope.is_system()) ++systems_queued_;
   if (envelope.kind == Envelope::Kind::kExit) ++exits_queued_;
+  if (Planted(PlantedBug::kAdaptiveLifo) && mailbox_.size() > 1) {
+    mailbox_.push_front(std::move(envelope));
+    return;
+  }
   mailbox_.push_back(std::move(envelope));
 }
 
@@ -328,6 +334,12 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
     slot->Complete(CallResult(std::move(taken)));
     return;
   }
+  // At once, whatever it is doing (guarantees R11).
+  const bool frozen = !FenceOpen();
+  if (is_system && frozen) {
+    slot->Complete(CallResult(Frozen().status()));
+    return;
+  }
   if (is_system) {
     if (absl::Status taken = PushSysRequest(std::move(request), slot);
         !taken.ok()) {
@@ -352,6 +364,8 @@ void Process::PushCall(Request request, std::shared_ptr<CallSlot> slot) {
       refused = Exited(*ended_);
     } else if (chained && WaitsForLocked(*envelope.request, awaited_call_)) {
       cycle = true;
+    } else if (frozen) {
+      refused = Frozen();
     } else if (!HasRoomLocked(envelope.bytes)) {
       refused = MailboxFull();
     } else if (!ReceiveLocked(alias, &ends_monitor)) {
@@ -570,11 +584,6 @@ Epoch Process::global_epoch() const {
 bool Process::doomed() const {
   MutexLock lock(&mu_);
   return doomed_.has_value();
-}
-
-bool Process::FenceOpen() const {
-  return global_name().empty() ||
-         runtime_->fence().Check(runtime_->clock().Boot());
 }
 
 ProcessInfo Process::Describe() const {

@@ -44,6 +44,9 @@ namespace internal {
 // True: `to` means `self`.
 bool IsSelf(const Process& self, const ServerRef& to);
 
+// Why a server whose fence is closed sends nothing: UNAVAILABLE FROZEN.
+Error FrozenSender();
+
 }  // namespace internal
 
 // Owns one process from spawn to death.
@@ -125,6 +128,8 @@ class Process final : public Task,
       ABSL_LOCKS_EXCLUDED(mu_);
   bool RemoveWatcher(uint64_t ref) ABSL_LOCKS_EXCLUDED(mu_);
   void Wake(uint64_t token) ABSL_LOCKS_EXCLUDED(mu_);
+  // The fence may be open again.
+  void Thawed() ABSL_LOCKS_EXCLUDED(mu_);
   // The runtime goes away: forgets everything without a word. Returns the
   // calls that it leaves unanswered.
   std::vector<std::shared_ptr<CallSlot>> Abandon() ABSL_LOCKS_EXCLUDED(mu_);
@@ -189,6 +194,9 @@ class Process final : public Task,
   // False for a server with a cluster-wide name whose node may have lost its
   // place (guarantees R10); asked before each dispatch, send and reply.
   bool FenceOpen() const;
+  // Says in `meta` which name sends, under which epoch (guarantees R9). Any
+  // thread.
+  void SignMeta(Meta* meta) const ABSL_LOCKS_EXCLUDED(mu_);
   // True: an exit signal has decided its end, so nothing it still says leaves
   // it (otp 16.1).
   bool doomed() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -327,6 +335,8 @@ class Process final : public Task,
   // What there is to do while the fence is closed: kNone if nothing waits.
   Work FrozenWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefuseFrozen();
+  // UNAVAILABLE FROZEN, NOT_EXECUTED.
+  Error Frozen() const;
   // The order to end in current_ waits for the thaw.
   void PutBackFrozen() ABSL_LOCKS_EXCLUDED(mu_);
   void Dispatch(Work work);
@@ -356,7 +366,8 @@ class Process final : public Task,
   // How long it may be idle until something happens.
   absl::Duration IdleLimit() const;
   void Hibernate() ABSL_LOCKS_EXCLUDED(mu_);
-  void ThawLater();
+  // Runs again once the fence has been extended.
+  void AwaitThaw() ABSL_LOCKS_EXCLUDED(mu_);
   void StartExpired() ABSL_LOCKS_EXCLUDED(mu_);
   // Takes back its end of the link to its starter; nullopt: there is none.
   std::optional<LinkIds> LeaveStarterLocked()
@@ -453,7 +464,7 @@ class Process final : public Task,
   bool running_ ABSL_GUARDED_BY(mu_) = false;
   bool waiting_ ABSL_GUARDED_BY(mu_) = false;
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
-  bool thaw_armed_ ABSL_GUARDED_BY(mu_) = false;
+  bool thaw_awaited_ ABSL_GUARDED_BY(mu_) = false;
   bool timeout_due_ ABSL_GUARDED_BY(mu_) = false;
   bool timeout_armed_ ABSL_GUARDED_BY(mu_) = false;
   bool trap_exit_ ABSL_GUARDED_BY(mu_);

@@ -19,9 +19,6 @@ namespace {
 
 thread_local Process* current_process = nullptr;
 
-// How long a server waits before it looks again whether its fence is open.
-constexpr absl::Duration kThawInterval = absl::Milliseconds(20);
-
 class CurrentScope {
  public:
   explicit CurrentScope(Process* process)
@@ -94,7 +91,7 @@ void Process::Run() {
     const Work work = NextWork(FenceOpen());
     if (work == Work::kNone) return;
     if (work == Work::kThaw) {
-      ThawLater();
+      AwaitThaw();
       return;
     }
     Dispatch(work);
@@ -120,6 +117,11 @@ Process::Work Process::NextWork(bool fence_open) {
   };
   if (life_ == Life::kSpawned || life_ == Life::kDead) return leave();
   if (doomed_.has_value()) return Work::kDie;
+  if (!fence_open) {
+    const Work frozen = FrozenWorkLocked();
+    if (frozen == Work::kThaw) leave();
+    if (frozen != Work::kNone) return frozen;
+  }
   if (waiting_) {
     // Terminate belongs to nobody's call.
     if (std::exchange(cancelled_message_, ~uint64_t{0}) ==
@@ -135,11 +137,6 @@ Process::Work Process::NextWork(bool fence_open) {
   }
   if (life_ == Life::kHeld) return leave();
   if (life_ == Life::kStarting) return Work::kInit;
-  if (!fence_open) {
-    const Work frozen = FrozenWorkLocked();
-    if (frozen == Work::kThaw) leave();
-    if (frozen != Work::kNone) return frozen;
-  }
   if (continue_.has_value()) return Work::kContinue;
   // Acquire: whoever revoked it has taken the response.
   while (!mailbox_.empty() && mailbox_.front().revoked != nullptr &&
@@ -183,46 +180,6 @@ void Process::TakeLocked(std::deque<Envelope>::iterator at) {
   if (current_.kind == Envelope::Kind::kExit) --exits_queued_;
 }
 
-Process::Work Process::FrozenWorkLocked() {
-  // What is queued stays, calls are refused (guarantees R11). A Terminate that
-  // was cast has been taken (otp Y8), and stays too.
-  const auto call =
-      std::find_if(mailbox_.begin(), mailbox_.end(), [](const Envelope& e) {
-        return e.kind == Envelope::Kind::kCall ||
-               (e.is_system() && e.slot != nullptr);
-      });
-  if (call != mailbox_.end()) {
-    TakeLocked(call);
-    return Work::kRefuse;
-  }
-  if (mailbox_.empty() && !continue_.has_value() && !timeout_due_) {
-    return Work::kNone;
-  }
-  return Work::kThaw;
-}
-
-void Process::PutBackFrozen() {
-  {
-    MutexLock lock(&mu_);
-    systems_bytes_ += current_.bytes;
-    ++systems_queued_;
-    mailbox_.push_front(std::move(current_));
-  }
-  FinishCurrent();
-}
-
-void Process::RefuseFrozen() {
-  current_.slot->Complete(
-      CallResult(Error(absl::StatusCode::kUnavailable, "FROZEN",
-                       absl::StrCat("'", name(),
-                                    "' is frozen: its node cannot prove that "
-                                    "it still owns the name"))
-                     .RetryAfter(absl::Milliseconds(100))
-                     .NotExecuted()
-                     .status()));
-  FinishCurrent();
-}
-
 void Process::Dispatch(Work work) {
   switch (work) {
     case Work::kNone:
@@ -240,8 +197,8 @@ void Process::Dispatch(Work work) {
       return;
     }
     case Work::kResume: {
-      // Also with a closed fence: the handler goes on, and its sends and its
-      // reply are withheld by their own checks.
+      // The fence may close in the middle of it: its sends and its reply are
+      // withheld by their own checks.
       result_->Resume();
       Settle();
       return;
@@ -653,25 +610,6 @@ void Process::TimeoutExpired(uint64_t generation) {
     submit = ScheduleLocked();
   }
   if (submit) Submit();
-}
-
-void Process::ThawLater() {
-  {
-    MutexLock lock(&mu_);
-    if (std::exchange(thaw_armed_, true)) return;
-  }
-  std::weak_ptr<Process> weak = shared_from_this();
-  runtime_->scheduler().At(runtime_->clock().Boot() + kThawInterval, [weak] {
-    auto process = weak.lock();
-    if (process == nullptr) return;
-    bool submit = false;
-    {
-      MutexLock lock(&process->mu_);
-      process->thaw_armed_ = false;
-      submit = process->ScheduleLocked();
-    }
-    if (submit) process->Submit();
-  });
 }
 
 }  // namespace muster

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "node/base/check.h"
+#include "node/base/planted.h"
 #include "node/process/process.h"
 
 namespace muster {
@@ -30,15 +31,28 @@ Error Unreachable(const ServerRef& target) {
 
 }  // namespace
 
+Error OlderThanSeen(const ServerRef& target, Epoch seen) {
+  return Error(absl::StatusCode::kAborted, "FENCED",
+               absl::StrCat("'", target.ToString(),
+                            "' is not known here under epoch ", seen.ToString(),
+                            " or a later one: look the name up again"))
+      .With("name", target.ToString())
+      .NotExecuted();
+}
+
 Runtime::Runtime(RuntimeOptions options, Scheduler* scheduler,
                  RandomSource* random, Logger* logger, const Fence* fence)
     : options_(std::move(options)),
       scheduler_(scheduler),
       random_(random),
       logger_(logger),
-      fence_(fence) {}
+      fence_(fence) {
+  fence_->WhenExtended([this] { Thaw(); });
+  if (Planted(PlantedBug::kFenceByTimerOnly)) PollFence();
+}
 
 Runtime::~Runtime() {
+  fence_->WhenExtended(nullptr);
   absl::flat_hash_map<uint64_t, std::shared_ptr<Process>> processes;
   {
     MutexLock lock(&mu_);
@@ -470,12 +484,22 @@ void Runtime::CallLocal(const Pid& pid, Request request,
     slot->Complete(CallResult(NoProcess(request.target).status()));
     return;
   }
+  if (!request.meta.min_epoch.empty() &&
+      process->global_epoch() < request.meta.min_epoch) {
+    slot->Complete(CallResult(
+        OlderThanSeen(request.target, request.meta.min_epoch).status()));
+    return;
+  }
   process->PushCall(std::move(request), std::move(slot));
 }
 
 absl::Status Runtime::CastLocal(const Pid& pid, Request request) {
   auto process = Find(pid);
   if (process == nullptr) return NoProcess(request.target);
+  if (!request.meta.min_epoch.empty() &&
+      process->global_epoch() < request.meta.min_epoch) {
+    return OlderThanSeen(request.target, request.meta.min_epoch);
+  }
   return process->PushCast(std::move(request));
 }
 

@@ -41,6 +41,8 @@
 #include "node/types/exit_reason.h"
 #include "node/types/info.h"
 #include "node/types/pid.h"
+#include "node/types/server_ref.h"
+#include "node/types/status.h"
 
 namespace muster {
 
@@ -126,6 +128,10 @@ struct ProcessInfo {
   size_t monitors = 0;  // That it has made.
   size_t aliases = 0;
 };
+
+// The client has seen a later epoch of the name than this node knows
+// (guarantees G5): ABORTED FENCED, NOT_EXECUTED.
+Error OlderThanSeen(const ServerRef& target, Epoch seen);
 
 // How much the tables of a runtime hold; for tests that nothing stays behind
 // (otp 16.1.9).
@@ -287,17 +293,24 @@ class Runtime {
 
   // -- Timers --------------------------------------------------------------
   // What Context offers, to any process of this node.
-  TimerRef SendAfter(absl::Duration delay, const ServerRef& to, Info info);
-  TimerRef SendAt(BootTime due, const ServerRef& to, Info info);
+  // `sender`: the process whose timer it is, empty for none; while that one or
+  // the target is frozen, what is due is held (guarantees R11).
+  TimerRef SendAfter(absl::Duration delay, const ServerRef& to, Info info,
+                     const Pid& sender = Pid());
+  TimerRef SendAt(BootTime due, const ServerRef& to, Info info,
+                  const Pid& sender = Pid());
   absl::StatusOr<TimerRef> StartTimer(absl::Duration delay, const ServerRef& to,
-                                      Info info);
+                                      Info info, const Pid& sender = Pid());
   absl::StatusOr<TimerRef> StartTimerAt(BootTime due, const ServerRef& to,
-                                        Info info);
+                                        Info info, const Pid& sender = Pid());
   std::optional<absl::Duration> CancelTimer(TimerRef timer);
   std::optional<absl::Duration> ReadTimer(TimerRef timer) const;
   // OK, or why a timer to `to` is refused: INVALID_ARGUMENT with BAD_TARGET or
   // REMOTE_TARGET.
   absl::Status CheckTimer(const ServerRef& to) const;
+  // Sends what a timer of `sender` was for.
+  void SendTimed(const Pid& sender, const ServerRef& to, Info info)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Armed timers.
   size_t timer_count() const { return timers_.size(); }
 
@@ -346,6 +359,15 @@ class Runtime {
   Logger& log() const { return *logger_; }
   const Fence& fence() const { return *fence_; }
 
+  // -- Freeze and thaw (guarantees R10, R11); freeze.cc --------------------
+  // Whether servers with a cluster-wide name may act at `now`.
+  bool FenceOpen(BootTime now) const;
+  // A frozen process has something to do: Process::Thawed follows when the
+  // fence has been extended. The caller then looks at the fence once more.
+  void AwaitThaw(std::weak_ptr<Process> process) ABSL_LOCKS_EXCLUDED(mu_);
+  // The fence may be open again: has all who wait look.
+  void Thaw() ABSL_LOCKS_EXCLUDED(mu_);
+
  private:
   friend class Process;
   friend class Context;
@@ -360,6 +382,15 @@ class Runtime {
     ServerRef at = Pid();
     // Its node cannot be reached, which has been said; see Suspect.
     bool suspect = false;
+  };
+
+  // What a frozen process's timer was to send.
+  struct HeldTimer {
+    HeldTimer(Pid s, ServerRef t, Info i)
+        : sender(std::move(s)), to(std::move(t)), info(std::move(i)) {}
+    Pid sender;
+    ServerRef to;
+    Info info;
   };
 
   // Ends monitor `ref` with its Down. Not there: demonitored meanwhile.
@@ -386,6 +417,8 @@ class Runtime {
   // `from` has ended.
   void SendLinkExit(const Pid& from, const Pid& to, const ExitReason& reason,
                     LinkIds link);
+  // A planted bug's (R10): looks at the fence now and then.
+  void PollFence();
   template <typename Event>
   void TellNodeWatchers(const absl::btree_map<Pid, int>& watchers,
                         const Event& event) ABSL_LOCKS_EXCLUDED(mu_);
@@ -418,6 +451,7 @@ class Runtime {
   std::atomic<size_t> sleeps_{0};
   // Relaxed: read by people only.
   mutable std::atomic<uint64_t> replies_dropped_{0};
+  std::atomic<bool> polled_fence_{true};
 
   mutable Mutex mu_;
   uint64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;
@@ -435,6 +469,9 @@ class Runtime {
   absl::flat_hash_map<uint64_t, MonitorEntry> monitors_ ABSL_GUARDED_BY(mu_);
   // The greatest dead epoch of each node.
   absl::flat_hash_map<std::string, Epoch> dead_nodes_ ABSL_GUARDED_BY(mu_);
+  // What waits for the thaw.
+  std::vector<std::weak_ptr<Process>> frozen_ ABSL_GUARDED_BY(mu_);
+  std::vector<HeldTimer> held_timers_ ABSL_GUARDED_BY(mu_);
   // Nodes with a timer of ReachLater.
   absl::flat_hash_set<std::string> reaching_ ABSL_GUARDED_BY(mu_);
 

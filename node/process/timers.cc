@@ -20,7 +20,8 @@ Error Refused(absl::string_view reason, absl::string_view text) {
 
 }  // namespace
 
-TimerRef Timers::Arm(BootTime due, ServerRef to, Info info, Form form) {
+TimerRef Timers::Arm(BootTime due, const Pid& sender, ServerRef to, Info info,
+                     Form form) {
   Pid owner;
   if (to.kind() == ServerRef::Kind::kPid ||
       to.kind() == ServerRef::Kind::kAlias) {
@@ -54,8 +55,8 @@ TimerRef Timers::Arm(BootTime due, ServerRef to, Info info, Form form) {
     return TimerRef{ref};
   }
   const TimerId id = runtime_->scheduler().At(
-      due, [this, ref, to = std::move(to), info = std::move(info),
-            form]() mutable { Fire(ref, to, std::move(info), form); });
+      due, [this, ref, sender, to = std::move(to), info = std::move(info),
+            form]() mutable { Fire(ref, sender, to, std::move(info), form); });
   bool armed = false;
   {
     Shard& shard = ShardOf(ref);
@@ -88,7 +89,8 @@ std::optional<Timers::Entry> Timers::Shard::Take(uint64_t ref) {
   return entry;
 }
 
-void Timers::Fire(uint64_t ref, const ServerRef& to, Info info, Form form) {
+void Timers::Fire(uint64_t ref, const Pid& sender, const ServerRef& to,
+                  Info info, Form form) {
   {
     Shard& shard = ShardOf(ref);
     MutexLock lock(&shard.mu);
@@ -97,7 +99,7 @@ void Timers::Fire(uint64_t ref, const ServerRef& to, Info info, Form form) {
   if (form == Form::kFired) {
     info = Info(TimerFired(TimerRef{ref}, std::move(info)));
   }
-  runtime_->Send(to, std::move(info));
+  runtime_->SendTimed(sender, to, std::move(info));
 }
 
 std::optional<absl::Duration> Timers::Cancel(TimerRef ref) {
@@ -179,33 +181,36 @@ absl::Status Runtime::CheckTimer(const ServerRef& to) const {
 }
 
 TimerRef Runtime::SendAfter(absl::Duration delay, const ServerRef& to,
-                            Info info) {
+                            Info info, const Pid& sender) {
   return SendAt(clock().Boot() + std::max(delay, absl::ZeroDuration()), to,
-                std::move(info));
+                std::move(info), sender);
 }
 
-TimerRef Runtime::SendAt(BootTime due, const ServerRef& to, Info info) {
+TimerRef Runtime::SendAt(BootTime due, const ServerRef& to, Info info,
+                         const Pid& sender) {
   if (const absl::Status checked = CheckTimer(to); !checked.ok()) {
     logger_->Warning(absl::StrCat("no timer: ", checked.message()));
     return TimerRef();
   }
-  return timers_.Arm(due, to, std::move(info), Timers::Form::kPlain);
+  return timers_.Arm(due, sender, to, std::move(info), Timers::Form::kPlain);
 }
 
 absl::StatusOr<TimerRef> Runtime::StartTimer(absl::Duration delay,
-                                             const ServerRef& to, Info info) {
+                                             const ServerRef& to, Info info,
+                                             const Pid& sender) {
   if (delay < absl::ZeroDuration()) {
     return Refused("BAD_TIME", absl::StrCat(absl::FormatDuration(delay),
                                             " is no time to wait"))
         .status();
   }
-  return StartTimerAt(clock().Boot() + delay, to, std::move(info));
+  return StartTimerAt(clock().Boot() + delay, to, std::move(info), sender);
 }
 
 absl::StatusOr<TimerRef> Runtime::StartTimerAt(BootTime due,
-                                               const ServerRef& to, Info info) {
+                                               const ServerRef& to, Info info,
+                                               const Pid& sender) {
   if (absl::Status checked = CheckTimer(to); !checked.ok()) return checked;
-  return timers_.Arm(due, to, std::move(info), Timers::Form::kFired);
+  return timers_.Arm(due, sender, to, std::move(info), Timers::Form::kFired);
 }
 
 std::optional<absl::Duration> Runtime::CancelTimer(TimerRef timer) {

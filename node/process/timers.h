@@ -39,9 +39,11 @@ class Timers {
   // How the info arrives: itself, or inside a TimerFired.
   enum class Form { kPlain, kFired };
 
-  // Arms one; nothing is checked but whether the process of a pid lives. One
-  // for a dead process is lost at once, and the ref names nothing (otp T5).
-  TimerRef Arm(BootTime due, ServerRef to, Info info, Form form);
+  // Arms one of `sender`'s, empty for nobody's; nothing is checked but whether
+  // the process of a pid lives. One for a dead process is lost at once, and the
+  // ref names nothing (otp T5).
+  TimerRef Arm(BootTime due, const Pid& sender, ServerRef to, Info info,
+               Form form);
   // What was left; nullopt: unknown, fired, cancelled, or its process is dead.
   std::optional<absl::Duration> Cancel(TimerRef ref);
   std::optional<absl::Duration> Read(TimerRef ref) const;
@@ -73,7 +75,8 @@ class Timers {
 
   Shard& ShardOf(uint64_t ref) { return shards_[ref % kShards]; }
   const Shard& ShardOf(uint64_t ref) const { return shards_[ref % kShards]; }
-  void Fire(uint64_t ref, const ServerRef& to, Info info, Form form);
+  void Fire(uint64_t ref, const Pid& sender, const ServerRef& to, Info info,
+            Form form);
   absl::Duration Left(BootTime due) const;
 
   Runtime* const runtime_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "node/types/pid.h"
@@ -46,6 +47,19 @@ class NameRegistry {
   virtual void Resolve(
       absl::string_view name, Epoch above,
       absl::AnyInvocable<void(absl::StatusOr<NameEntry>)> done) = 0;
+
+  // The greatest epoch of the name that this node has seen, also of one that
+  // is free by now; empty: none. Any smaller one is over (guarantees G5).
+  virtual Epoch Seen(absl::string_view name) const {
+    const std::optional<NameEntry> entry = WhereIs(name);
+    return entry.has_value() ? entry->epoch : Epoch();
+  }
+
+  // Asks the store, by a transaction that writes (guarantees R8, E13), whether
+  // `owner` had the name under `epoch` at some moment after this call began.
+  // ABORTED FENCED: it had not. Others: the store has not said.
+  virtual void Confirm(absl::string_view name, const Pid& owner, Epoch epoch,
+                       absl::AnyInvocable<void(absl::Status)> done) = 0;
 
   // Gives a process of this node a name; gone when the process ends.
   // ALREADY_EXISTS ALREADY_STARTED (detail pid: the holder); INVALID_ARGUMENT

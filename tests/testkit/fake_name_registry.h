@@ -62,6 +62,18 @@ class FakeNameRegistry final : public NameRegistry {
     }
   }
 
+  void Confirm(absl::string_view name, const Pid& owner, Epoch epoch,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    const std::optional<NameEntry> entry = WhereIs(name);
+    const bool stands = entry.has_value() && entry->epoch == epoch &&
+                        entry->pid.node == owner.node &&
+                        entry->pid.epoch == owner.epoch;
+    done(stands ? absl::OkStatus()
+                : Error(absl::StatusCode::kAborted, "FENCED",
+                        absl::StrCat(LogSafe(name), " has moved"))
+                      .status());
+  }
+
   void Register(absl::string_view name, const Pid& pid,
                 absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) override
       ABSL_LOCKS_EXCLUDED(mu_) {

@@ -47,6 +47,10 @@ class StaleRegistry final : public NameRegistry {
       }
     }
   }
+  void Confirm(absl::string_view name, const Pid& owner, Epoch epoch,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    store.Confirm(name, owner, epoch, std::move(done));
+  }
   void Register(absl::string_view, const Pid&,
                 absl::AnyInvocable<void(absl::StatusOr<Epoch>)>) override {}
   void Unregister(absl::string_view,
