@@ -247,6 +247,11 @@ void ClusterNode::StartLocalParts() {
 
 void ClusterNode::Ready() {
   host_->Start();
+  compactor_ = std::make_unique<Compactor>(
+      store_.get(), &strand_, &scheduler_->clock(), random_, logger_,
+      membership_->keys(), options_.node,
+      [this] { return membership_->OwnEpoch(); });
+  compactor_->Start();
   logger_->Info(absl::StrCat("node '", options_.node, "' has joined cluster '",
                              options_.cluster, "', epoch ",
                              runtime_->epoch().ToString()));

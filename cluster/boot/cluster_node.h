@@ -20,6 +20,7 @@
 #include "cluster/registry/global_registry.h"
 #include "cluster/service/admin.h"
 #include "cluster/service/descriptor_cache.h"
+#include "cluster/store/compactor.h"
 #include "cluster/store/store.h"
 #include "cluster/supervisor/supervisor_host.h"
 #include "node/base/log.h"
@@ -132,6 +133,7 @@ class ClusterNode {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Membership> membership_;
   std::unique_ptr<GlobalRegistry> registry_;
+  std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<GlobalVia> global_via_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<NodeRouter> router_;

@@ -559,6 +559,7 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
     if (at != members_.end()) {
       died = std::move(at->second);
       members_.erase(at);
+      version_.fetch_add(1, std::memory_order_release);
     }
   } else {
     Member member;
@@ -575,6 +576,7 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
       died = at->second;
     }
     members_[node] = std::move(member);
+    version_.fetch_add(1, std::memory_order_release);
   }
   if (now == nullptr) {
     MutexLock lock(&mu_);

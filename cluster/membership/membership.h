@@ -9,6 +9,7 @@
 #ifndef MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 #define MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -130,6 +131,9 @@ class Membership final : public PeerDirectory {
   std::string ServiceOf(absl::string_view node, absl::string_view type) const;
   // Whether `node` is a member with this epoch revision, as far as is known.
   bool IsCurrent(absl::string_view node, int64_t revision) const;
+  // Greater after each change of the members; never 0. What IsCurrent said
+  // after a reading of it holds as long as it reads the same.
+  uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
   // What a claim of a name of epoch `revision` of `owner`, which is not a
   // member any more, must wait for and compare (guarantees R19). `owner` is
@@ -227,6 +231,8 @@ class Membership final : public PeerDirectory {
   // While this node reaps.
   std::optional<Reaper> reaper_ ABSL_GUARDED_BY(mu_);
   Graves graves_ ABSL_GUARDED_BY(mu_);
+  // Raised with mu_ held, after the change.
+  std::atomic<uint64_t> version_{1};
 };
 
 }  // namespace muster

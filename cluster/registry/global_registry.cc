@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "cluster/store/event.h"
+#include "node/base/planted.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
@@ -18,6 +19,10 @@ constexpr absl::Duration kTxnTimeout = absl::Seconds(1);
 constexpr int kTriesMax = 5;
 // How soon a claim is tried again after a grave that was not known here.
 constexpr absl::Duration kGraveRetry = absl::Milliseconds(50);
+// How often a delete whose answer was lost is asked again.
+constexpr int kDeleteTriesMax = 3;
+// How long a request to the store may be on its way, at the very most.
+constexpr absl::Duration kDoubt = absl::Minutes(5);
 // How soon a name is freed again if the store did not answer.
 constexpr absl::Duration kFreeRetry = absl::Milliseconds(500);
 
@@ -41,6 +46,8 @@ struct GlobalRegistry::Attempt {
   // The grave of its owner that this try compares, or nothing.
   std::optional<int64_t> grave;
   int tries = 0;
+  // The answer to one of the tries was lost; it may arrive there yet.
+  bool lost = false;
   absl::AnyInvocable<void(absl::StatusOr<Claimed>)> done;
 };
 
@@ -55,7 +62,8 @@ GlobalRegistry::GlobalRegistry(
       random_(random),
       logger_(logger),
       runtime_(runtime),
-      on_change_(std::move(on_change)) {}
+      on_change_(std::move(on_change)),
+      commits_(store, clock, [membership] { return membership->OwnEpoch(); }) {}
 
 GlobalRegistry::~GlobalRegistry() = default;
 
@@ -65,6 +73,7 @@ void GlobalRegistry::Start(std::function<void()> synced) {
   handler.on_change = [this](const std::string& key, const KeyValue* now,
                              int64_t revision) { Changed(key, now, revision); };
   handler.on_synced = [this] {
+    table_.Listed(replica_->listed_revision());
     if (auto synced = std::exchange(synced_, nullptr)) synced();
   };
   handler.on_gap = [] {};
@@ -80,12 +89,14 @@ void GlobalRegistry::Changed(const std::string& key, const KeyValue* now,
   if (!parsed.ok()) return;
   if (now != nullptr) {
     Note(*now);
+    // A try that had been lost has arrived after all.
+    const auto known = table_.Find(parsed->id);
+    if (known != nullptr && known->entry.pid.node == membership_->node() &&
+        IsGivenUp(known->view.record.instance())) {
+      Free(parsed->id, known->view.record.instance());
+    }
   } else {
-    MutexLock lock(&mu_);
-    int64_t& floor = floor_[parsed->id];
-    if (revision < floor) return;
-    floor = revision;
-    names_.erase(parsed->id);
+    table_.Remove(parsed->id, revision);
   }
   on_change_(parsed->id);
 }
@@ -93,24 +104,17 @@ void GlobalRegistry::Changed(const std::string& key, const KeyValue* now,
 void GlobalRegistry::Note(const KeyValue& item) {
   absl::StatusOr<Keys::Parsed> parsed = membership_->keys().Parse(item.key);
   if (!parsed.ok()) return;
-  NameRecordView view;
+  auto known = std::make_shared<KnownName>();
+  NameRecordView& view = known->view;
   view.mod_revision = item.mod_revision;
   if (!view.record.ParseFromString(item.value)) {
     logger_->Error(absl::StrCat("the record ", LogSafe(item.key),
                                 " cannot be parsed; it is left alone"));
     return;
   }
-  MutexLock lock(&mu_);
-  int64_t& floor = floor_[parsed->id];
-  if (item.mod_revision < floor) return;
-  floor = item.mod_revision;
-  names_[parsed->id] = std::move(view);
-}
-
-NameEntry GlobalRegistry::ToEntry(const NameRecordView& view) const {
   const uint64_t generation = membership_->generation();
-  NameEntry entry;
-  entry.name = view.record.name();
+  NameEntry& entry = known->entry;
+  entry.name = std::move(parsed->id);
   entry.pid.node = view.record.owner();
   entry.pid.epoch = Epoch{generation, view.record.owner_revision()};
   entry.pid.number = view.record.process();
@@ -118,6 +122,24 @@ NameEntry GlobalRegistry::ToEntry(const NameRecordView& view) const {
   entry.type = view.record.type();
   entry.service = membership_->ServiceOf(entry.pid.node, entry.type);
   entry.supervisor = view.record.supervisor();
+  table_.Put(std::move(known));
+}
+
+void GlobalRegistry::NoteRead(absl::string_view name,
+                              const std::vector<KeyValue>& read,
+                              int64_t revision) {
+  if (read.empty()) {
+    table_.Remove(name, revision);
+  } else {
+    Note(read[0]);
+  }
+}
+
+NameEntry GlobalRegistry::ToEntry(const KnownName& known) const {
+  NameEntry entry = known.entry;
+  if (entry.service.empty() && !entry.type.empty()) {
+    entry.service = membership_->ServiceOf(entry.pid.node, entry.type);
+  }
   return entry;
 }
 
@@ -126,25 +148,34 @@ bool GlobalRegistry::IsOwned(const store::v1::NameRecord& record) const {
                                 static_cast<int64_t>(record.owner_revision()));
 }
 
+bool GlobalRegistry::IsOwned(const KnownName& known) const {
+  // Read before the list of members: a change meanwhile has another version.
+  const uint64_t version = membership_->version();
+  // Relaxed: the number says all; nothing else is read by it.
+  if (known.owned_at.load(std::memory_order_relaxed) == version) return true;
+  if (!IsOwned(known.view.record)) return false;
+  known.owned_at.store(version, std::memory_order_relaxed);
+  return true;
+}
+
 // -- Looking up --------------------------------------------------------------
 
 std::optional<NameRecordView> GlobalRegistry::Record(
     absl::string_view name) const {
-  MutexLock lock(&mu_);
-  const auto at = names_.find(name);
-  if (at == names_.end()) return std::nullopt;
-  return at->second;
+  const auto known = table_.Find(name);
+  if (known == nullptr) return std::nullopt;
+  return known->view;
 }
 
 std::optional<NameEntry> GlobalRegistry::WhereIs(absl::string_view name) const {
-  const std::optional<NameRecordView> view = Record(name);
-  if (!view.has_value()) return std::nullopt;
+  const auto known = table_.Find(name);
+  if (known == nullptr) return std::nullopt;
   // Without a supervisor a name ends with its owner; with one it is about to
   // move.
-  if (view->record.supervisor().empty() && !IsOwned(view->record)) {
+  if (known->entry.supervisor.empty() && !IsOwned(*known)) {
     return std::nullopt;
   }
-  return ToEntry(*view);
+  return ToEntry(*known);
 }
 
 void GlobalRegistry::Resolve(
@@ -177,8 +208,8 @@ void GlobalRegistry::Resolve(
                    .NotExecuted());
           return;
         }
-        if (!result->gets.empty() && !result->gets[0].empty()) {
-          Note(result->gets[0][0]);
+        if (!result->gets.empty()) {
+          NoteRead(name, result->gets[0], result->revision);
         }
         std::optional<NameEntry> entry = WhereIs(name);
         if (entry.has_value() && entry->epoch > above) {
@@ -190,10 +221,9 @@ void GlobalRegistry::Resolve(
 }
 
 Epoch GlobalRegistry::Seen(absl::string_view name) const {
-  MutexLock lock(&mu_);
-  const auto at = floor_.find(name);
-  if (at == floor_.end() || at->second <= 0) return Epoch();
-  return Epoch{membership_->generation(), static_cast<uint64_t>(at->second)};
+  const int64_t revision = table_.RevisionOf(name);
+  if (revision <= 0) return Epoch();
+  return Epoch{membership_->generation(), static_cast<uint64_t>(revision)};
 }
 
 // -- Confirming --------------------------------------------------------------
@@ -264,18 +294,10 @@ void GlobalRegistry::Confirmed(const ConfirmKey& key,
 }
 
 std::vector<NameEntry> GlobalRegistry::List(absl::string_view prefix) const {
-  std::vector<NameRecordView> views;
-  {
-    MutexLock lock(&mu_);
-    for (auto at = names_.lower_bound(prefix);
-         at != names_.end() && absl::StartsWith(at->first, prefix); ++at) {
-      views.push_back(at->second);
-    }
-  }
   std::vector<NameEntry> list;
-  for (const NameRecordView& view : views) {
-    if (IsOwned(view.record) || !view.record.supervisor().empty()) {
-      list.push_back(ToEntry(view));
+  for (const auto& known : table_.List(prefix)) {
+    if (!known->entry.supervisor.empty() || IsOwned(*known)) {
+      list.push_back(ToEntry(*known));
     }
   }
   return list;
@@ -307,24 +329,59 @@ void GlobalRegistry::Take(
   Try(std::move(attempt));
 }
 
+StoreOp GlobalRegistry::ClaimEvent(const Claim& claim,
+                                   const KnownName* before) const {
+  store::v1::EventRecord event;
+  event.set_kind("name.claimed");
+  event.set_node(membership_->node());
+  event.set_name(claim.name);
+  event.set_supervisor(claim.supervisor);
+  event.set_child(claim.child);
+  event.set_to_node(membership_->node());
+  if (before != nullptr) {
+    const NameEntry& entry = before->entry;
+    if (entry.pid.node != membership_->node()) event.set_kind("name.moved");
+    event.set_from_node(entry.pid.node);
+    event.mutable_old_epoch()->set_generation(entry.epoch.generation);
+    event.mutable_old_epoch()->set_revision(entry.epoch.revision);
+  }
+  return PutEvent(membership_->keys(), membership_->node(), std::move(event),
+                  clock_->Wall(), random_->Hex(8));
+}
+
+StoreOp GlobalRegistry::ReleaseEvent(const NameEntry& entry,
+                                     absl::string_view child) const {
+  store::v1::EventRecord event;
+  event.set_kind("name.released");
+  event.set_node(membership_->node());
+  event.set_name(entry.name);
+  event.set_supervisor(entry.supervisor);
+  event.set_child(std::string(child));
+  event.set_from_node(membership_->node());
+  event.mutable_old_epoch()->set_generation(entry.epoch.generation);
+  event.mutable_old_epoch()->set_revision(entry.epoch.revision);
+  return PutEvent(membership_->keys(), membership_->node(), std::move(event),
+                  clock_->Wall(), random_->Hex(8));
+}
+
 void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   ++attempt->tries;
   const Keys& keys = membership_->keys();
   const Claim& claim = attempt->claim;
   const std::string key = keys.Name(claim.name);
-  const std::optional<NameRecordView> view = Record(claim.name);
+  const std::shared_ptr<const KnownName> known = table_.Find(claim.name);
 
+  // The group that it goes with compares the own epoch.
   Txn txn;
-  txn.compares.push_back(membership_->OwnEpoch());
   ClaimGate gate;
-  if (!view.has_value()) {
+  if (known == nullptr) {
     gate = membership_->MayClaimFrom("", 0);
-  } else if (view->record.owner() != membership_->node() ||
-             view->record.owner_revision() !=
+  } else if (known->view.record.owner() != membership_->node() ||
+             known->view.record.owner_revision() !=
                  static_cast<uint64_t>(membership_->own_revision())) {
     gate = membership_->MayClaimFrom(
-        view->record.owner(),
-        static_cast<int64_t>(view->record.owner_revision()));
+        known->view.record.owner(),
+        static_cast<int64_t>(known->view.record.owner_revision()));
   }
   if (clock_->Boot() < gate.not_before) {
     // Its owner was reaped and may be alive (guarantees R19).
@@ -336,11 +393,11 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
     return;
   }
   attempt->grave = gate.grave_revision;
-  if (view.has_value()) {
-    const store::v1::NameRecord& record = view->record;
-    attempt->seen = view->mod_revision;
+  if (known != nullptr) {
+    const store::v1::NameRecord& record = known->view.record;
+    attempt->seen = known->view.mod_revision;
     txn.compares.push_back(
-        Compare::ModRevision(key, Op::kEqual, view->mod_revision));
+        Compare::ModRevision(key, Op::kEqual, attempt->seen));
     const bool own = record.owner() == membership_->node() &&
                      record.owner_revision() ==
                          static_cast<uint64_t>(membership_->own_revision());
@@ -358,8 +415,8 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
       attempt->done(
           Error(absl::StatusCode::kAlreadyExists, "ALREADY_STARTED",
                 absl::StrCat("'", claim.name, "' is already the name of ",
-                             ToEntry(*view).pid.ToString()))
-              .With("pid", ToEntry(*view).pid.ToString())
+                             known->entry.pid.ToString()))
+              .With("pid", known->entry.pid.ToString())
               .With("node", record.owner())
               .NotExecuted());
       return;
@@ -370,15 +427,20 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   }
   for (const Compare& also : claim.also) txn.compares.push_back(also);
   txn.then.push_back(StoreOp::Put(key, attempt->value));
+  if (!claim.supervisor.empty()) {
+    txn.then.push_back(ClaimEvent(claim, known.get()));
+  }
   txn.otherwise.push_back(StoreOp::Get(key));
-  txn.otherwise.push_back(StoreOp::Get(keys.Node(membership_->node())));
-  txn.otherwise.push_back(
-      StoreOp::Get(keys.Grave(view.has_value() ? view->record.owner() : "")));
+  txn.otherwise.push_back(StoreOp::Get(
+      keys.Grave(known != nullptr ? known->view.record.owner() : "")));
   std::weak_ptr<bool> alive = alive_;
-  store_->Commit(std::move(txn), kTxnTimeout,
-                 [this, alive, attempt](absl::StatusOr<TxnResult> result) {
-                   if (!alive.expired()) Tried(attempt, std::move(result));
-                 });
+  const bool again = attempt->tries > 1;
+  commits_.Commit(
+      claim.name, std::move(txn),
+      [this, alive, attempt](absl::StatusOr<TxnResult> result) {
+        if (!alive.expired()) Tried(attempt, std::move(result));
+      },
+      again);
 }
 
 void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
@@ -387,6 +449,9 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
   if (!result.ok()) {
     if (OutcomeOf(result.status()) == Outcome::kNotExecuted) {
       attempt->done(result.status());
+    } else if (Planted(PlantedBug::kRepeatTransactions) &&
+               attempt->tries < kTriesMax) {
+      Try(std::move(attempt));
     } else {
       Settle(std::move(attempt), result.status());
     }
@@ -396,37 +461,21 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
     Succeed(std::move(attempt), result->revision);
     return;
   }
-  if (result->gets.size() != 3 || result->gets[1].empty() ||
-      result->gets[1][0].create_revision != membership_->own_revision()) {
-    attempt->done(Error(absl::StatusCode::kAborted, "FENCED",
-                        "this node's epoch has ended: it owns nothing")
-                      .NotExecuted());
-    return;
-  }
-  const int64_t now_revision =
-      result->gets[0].empty() ? 0 : result->gets[0][0].mod_revision;
+  const std::vector<KeyValue> read =
+      result->gets.empty() ? std::vector<KeyValue>() : result->gets[0];
+  NoteRead(claim.name, read, result->revision);
+  const std::shared_ptr<const KnownName> known = table_.Find(claim.name);
+  const int64_t now_revision = known != nullptr ? known->view.mod_revision : 0;
   if (now_revision != attempt->seen && attempt->tries < kTriesMax) {
-    // Our copy was old: learn, and decide anew.
-    if (now_revision != 0) {
-      Note(result->gets[0][0]);
-    } else {
-      MutexLock lock(&mu_);
-      int64_t& floor = floor_[claim.name];
-      floor = std::max(floor, attempt->seen + 1);
-      names_.erase(claim.name);
-    }
-    Try(std::move(attempt));
-    return;
-  }
-  const std::optional<NameRecordView> view = Record(claim.name);
-  const int64_t known = view.has_value() ? view->mod_revision : 0;
-  if (known != attempt->seen && attempt->tries < kTriesMax) {
-    // The watch has told of a change while this answer was on its way.
+    // Our copy was old, or the watch has told of a change while this answer
+    // was on its way: decide anew.
     Try(std::move(attempt));
     return;
   }
   const int64_t grave_revision =
-      result->gets[2].empty() ? 0 : result->gets[2][0].mod_revision;
+      result->gets.size() < 2 || result->gets[1].empty()
+          ? 0
+          : result->gets[1][0].mod_revision;
   if (attempt->grave.has_value() && *attempt->grave != grave_revision &&
       attempt->tries < kTriesMax) {
     // The watch of graves will tell in a moment.
@@ -436,9 +485,9 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
     });
     return;
   }
-  if (view.has_value() && view->record.owner() != membership_->node() &&
-      IsOwned(view->record)) {
-    const NameEntry holder = ToEntry(*view);
+  if (known != nullptr && known->entry.pid.node != membership_->node() &&
+      IsOwned(*known)) {
+    const NameEntry& holder = known->entry;
     attempt->done(
         Error(absl::StatusCode::kAlreadyExists, "ALREADY_STARTED",
               absl::StrCat("'", claim.name, "' is already the name of ",
@@ -459,7 +508,9 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
 
 void GlobalRegistry::Settle(std::shared_ptr<Attempt> attempt,
                             absl::Status lost) {
+  attempt->lost = true;
   if (++attempt->tries > 2 * kTriesMax) {
+    GiveUp(*attempt);
     attempt->done(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
                         absl::StrCat("the store did not say whether '",
                                      attempt->claim.name,
@@ -467,30 +518,42 @@ void GlobalRegistry::Settle(std::shared_ptr<Attempt> attempt,
                       .Unknown());
     return;
   }
-  const Keys& keys = membership_->keys();
-  const std::string key = keys.Name(attempt->claim.name);
+  const std::string key = membership_->keys().Name(attempt->claim.name);
   Txn txn;
   txn.compares.push_back(Compare::Value(key, Op::kEqual, attempt->value));
-  txn.compares.push_back(membership_->OwnEpoch());
-  // Writing it again makes this a write in both branches (guarantees E13);
-  // the claim's epoch is then that of this revision.
+  // The claim's epoch is then that of this revision. If it is not there, the
+  // group around this is what makes the answer a decision and not a read.
   txn.then.push_back(StoreOp::Put(key, attempt->value));
-  txn.otherwise.push_back(StoreOp::Put(
-      absl::StrCat(keys.Root(), "probe/", EscapeKeyPart(membership_->node())),
-      attempt->instance));
+  txn.otherwise.push_back(StoreOp::Get(key));
   std::weak_ptr<bool> alive = alive_;
-  store_->Commit(
-      std::move(txn), kTxnTimeout,
+  commits_.Commit(
+      attempt->claim.name, std::move(txn),
       [this, alive, attempt](absl::StatusOr<TxnResult> result) {
         if (alive.expired()) return;
         if (!result.ok()) {
-          Settle(attempt, result.status());
+          if (ReasonOf(result.status()) == "FENCED") {
+            GiveUp(*attempt);
+            attempt->done(
+                Error(absl::StatusCode::kAborted, "FENCED",
+                      absl::StrCat("this node's epoch has ended before the "
+                                   "store said whether '",
+                                   attempt->claim.name, "' was claimed"))
+                    .Unknown());
+          } else {
+            Settle(attempt, result.status());
+          }
         } else if (result->succeeded) {
           Succeed(attempt, result->revision);
         } else {
-          Try(attempt);  // It is not there and never will be from that try.
+          // It is not there and never will be from that try: what that
+          // compared has changed, or the next try changes it.
+          if (!result->gets.empty()) {
+            NoteRead(attempt->claim.name, result->gets[0], result->revision);
+          }
+          Try(attempt);
         }
-      });
+      },
+      /*again=*/true);
 }
 
 void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
@@ -500,6 +563,7 @@ void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
   item.value = attempt->value;
   item.mod_revision = revision;
   Note(item);
+  if (attempt->lost) Doubt(attempt->instance, /*given_up=*/false);
   Claimed claimed;
   claimed.epoch =
       Epoch{membership_->generation(), static_cast<uint64_t>(revision)};
@@ -507,40 +571,79 @@ void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
   attempt->done(std::move(claimed));
 }
 
+// -- Freeing -----------------------------------------------------------------
+
+void GlobalRegistry::GiveUp(const Attempt& attempt) {
+  Doubt(attempt.instance, /*given_up=*/true);
+}
+
+void GlobalRegistry::Doubt(absl::string_view instance, bool given_up) {
+  const BootTime now = clock_->Boot();
+  MutexLock lock(&mu_);
+  absl::erase_if(doubts_,
+                 [&](const auto& doubt) { return doubt.second.until <= now; });
+  doubts_[instance] = {now + kDoubt, given_up};
+}
+
+bool GlobalRegistry::IsGivenUp(absl::string_view instance) const {
+  MutexLock lock(&mu_);
+  const auto at = doubts_.find(instance);
+  return at != doubts_.end() && at->second.given_up;
+}
+
 void GlobalRegistry::Release(absl::string_view name, absl::string_view instance,
                              absl::AnyInvocable<void(absl::Status)> done) {
-  const std::optional<NameRecordView> view = Record(name);
-  if (!view.has_value() || view->record.instance() != instance) {
+  {
+    MutexLock lock(&mu_);
+    const auto at = doubts_.find(instance);
+    if (at != doubts_.end()) at->second.given_up = true;
+  }
+  std::shared_ptr<const KnownName> known = table_.Find(name);
+  if (known == nullptr || known->view.record.instance() != instance) {
     done(absl::OkStatus());
     return;
   }
+  Delete(std::move(known), /*tries=*/1, std::move(done));
+}
+
+void GlobalRegistry::Delete(std::shared_ptr<const KnownName> known, int tries,
+                            absl::AnyInvocable<void(absl::Status)> done) {
+  const std::string& name = known->entry.name;
   const std::string key = membership_->keys().Name(name);
   Txn txn;
-  txn.compares.push_back(membership_->OwnEpoch());
   txn.compares.push_back(
-      Compare::ModRevision(key, Op::kEqual, view->mod_revision));
+      Compare::ModRevision(key, Op::kEqual, known->view.mod_revision));
   txn.then.push_back(StoreOp::Delete(key));
+  if (!known->entry.supervisor.empty()) {
+    txn.then.push_back(ReleaseEvent(known->entry, known->view.record.child()));
+  }
+  txn.otherwise.push_back(StoreOp::Get(key));
   std::weak_ptr<bool> alive = alive_;
-  store_->Commit(
-      std::move(txn), kTxnTimeout,
-      [this, alive, name = std::string(name), seen = view->mod_revision,
+  commits_.Commit(
+      name, std::move(txn),
+      [this, alive, known, tries,
        done = std::move(done)](absl::StatusOr<TxnResult> result) mutable {
         if (alive.expired()) return;
+        const std::string& name = known->entry.name;
         if (!result.ok()) {
-          done(result.status());
+          const bool fenced = ReasonOf(result.status()) == "FENCED";
+          const bool lost = OutcomeOf(result.status()) == Outcome::kUnknown;
+          if (lost && tries < kDeleteTriesMax) {
+            Delete(std::move(known), tries + 1, std::move(done));
+          } else {
+            // A dead epoch owns nothing that it could free.
+            done(fenced ? absl::OkStatus() : result.status());
+          }
           return;
         }
         if (result->succeeded) {
-          MutexLock lock(&mu_);
-          int64_t& floor = floor_[name];
-          floor = std::max(floor, result->revision);
-          const auto at = names_.find(name);
-          if (at != names_.end() && at->second.mod_revision == seen) {
-            names_.erase(at);
-          }
+          table_.Remove(name, result->revision);
+        } else if (!result->gets.empty()) {
+          NoteRead(name, result->gets[0], result->revision);
         }
         done(absl::OkStatus());
-      });
+      },
+      /*again=*/tries > 1);
 }
 
 // -- Names of processes without a supervisor ---------------------------------
@@ -595,9 +698,9 @@ void GlobalRegistry::Free(const std::string& name,
 
 void GlobalRegistry::Unregister(absl::string_view name,
                                 absl::AnyInvocable<void(absl::Status)> done) {
-  const std::optional<NameRecordView> view = Record(name);
-  if (!view.has_value() || view->record.owner() != membership_->node() ||
-      !view->record.supervisor().empty()) {
+  const std::shared_ptr<const KnownName> known = table_.Find(name);
+  if (known == nullptr || known->entry.pid.node != membership_->node() ||
+      !known->entry.supervisor.empty()) {
     done(Error(absl::StatusCode::kNotFound, "NOPROC",
                absl::StrCat(LogSafe(name),
                             " is not registered by a process of this node"))
@@ -607,21 +710,21 @@ void GlobalRegistry::Unregister(absl::string_view name,
   // First it is not served any more (guarantees G1), then it is free.
   runtime_->ClearGlobalName(name);
   std::weak_ptr<bool> alive = alive_;
-  Release(
-      name, view->record.instance(),
-      [this, alive, entry = ToEntry(*view), instance = view->record.instance(),
-       done = std::move(done)](absl::Status status) mutable {
-        if (alive.expired()) return;
-        // A record whose name nobody serves must not stay: the name is its
-        // process's again, or it is freed however long that takes.
-        if (!status.ok() &&
-            (OutcomeOf(status) != Outcome::kNotExecuted ||
-             !runtime_->SetGlobalName(entry.pid, entry.name, entry.epoch)
-                  .ok())) {
-          Free(entry.name, instance);
-        }
-        done(std::move(status));
-      });
+  Release(name, known->view.record.instance(),
+          [this, alive, entry = ToEntry(*known),
+           instance = known->view.record.instance(),
+           done = std::move(done)](absl::Status status) mutable {
+            if (alive.expired()) return;
+            // A record whose name nobody serves must not stay: the name is its
+            // process's again, or it is freed however long that takes.
+            if (!status.ok() &&
+                (OutcomeOf(status) != Outcome::kNotExecuted ||
+                 !runtime_->SetGlobalName(entry.pid, entry.name, entry.epoch)
+                      .ok())) {
+              Free(entry.name, instance);
+            }
+            done(std::move(status));
+          });
 }
 
 void GlobalRegistry::StopWatching() { replica_.reset(); }

@@ -4,18 +4,21 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "cluster/membership/membership.h"
+#include "cluster/registry/group_commit.h"
+#include "cluster/registry/name_table.h"
 #include "cluster/store/keys.h"
 #include "cluster/store/replica.h"
 #include "cluster/store/store.h"
@@ -43,12 +46,6 @@ struct Claimed {
   Epoch epoch;
   // Unique id of this claim.
   std::string instance;
-};
-
-// A name and its record's state, for parts of cluster/.
-struct NameRecordView {
-  store::v1::NameRecord record;
-  int64_t mod_revision = 0;
 };
 
 // LIFETIME: the strand is closed before it is destroyed. THREADS: any, except
@@ -93,6 +90,9 @@ class GlobalRegistry final : public NameRegistry {
   // (any more).
   void Release(absl::string_view name, absl::string_view instance,
                absl::AnyInvocable<void(absl::Status)> done);
+  // What has been answered here is seen here from then on: by WhereIs, Record,
+  // List and Resolve.
+  //
   // The record as last seen, also of a dead owner.
   std::optional<NameRecordView> Record(absl::string_view name) const;
   // Whether the record's owner is a member with that epoch.
@@ -123,11 +123,26 @@ class GlobalRegistry final : public NameRegistry {
   // is there.
   void Settle(std::shared_ptr<Attempt> attempt, absl::Status lost);
   void Succeed(std::shared_ptr<Attempt> attempt, int64_t revision);
+  // For the journal; the epoch after it is the revision of the event.
+  StoreOp ClaimEvent(const Claim& claim, const KnownName* before) const;
+  StoreOp ReleaseEvent(const NameEntry& entry, absl::string_view child) const;
+  // A claim that ended without success, one of whose tries may yet arrive.
+  void GiveUp(const Attempt& attempt);
+  void Doubt(absl::string_view instance, bool given_up);
+  bool IsGivenUp(absl::string_view instance) const;
+  // Deletes the record as it is known. Asked again when the answer is lost: as
+  // long as the record is that one it has not been deleted.
+  void Delete(std::shared_ptr<const KnownName> known, int tries,
+              absl::AnyInvocable<void(absl::Status)> done);
   // Releases the name of a process that has ended, however long it takes.
   void Free(const std::string& name, const std::string& instance);
   // Adopts a record that was read or written outside of the watch.
   void Note(const KeyValue& item);
-  NameEntry ToEntry(const NameRecordView& view) const;
+  // The same of a read at `revision` of one name: a record, or none.
+  void NoteRead(absl::string_view name, const std::vector<KeyValue>& read,
+                int64_t revision);
+  bool IsOwned(const KnownName& known) const;
+  NameEntry ToEntry(const KnownName& known) const;
 
   const Membership* const membership_;
   Store* const store_;
@@ -141,15 +156,21 @@ class GlobalRegistry final : public NameRegistry {
   std::function<void()> synced_;      // On the strand.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
+  // A claim one of whose tries was lost and may arrive at the store yet.
+  struct Doubtful {
+    BootTime until;
+    // Nobody wants it any more: if it turns up, it is freed.
+    bool given_up = false;
+  };
+
+  NameTable table_;
+  GroupCommit commits_;
+
   mutable Mutex mu_;
-  std::map<std::string, NameRecordView, std::less<>> names_
-      ABSL_GUARDED_BY(mu_);
-  // Greatest revision seen of each name, also of deleted ones: nothing older
-  // is believed again (guarantees G5). As long as the names that ever were;
-  // compacted with the store's history.
-  std::map<std::string, int64_t, std::less<>> floor_ ABSL_GUARDED_BY(mu_);
   // One transaction at a time for each claim.
   std::map<ConfirmKey, Confirmation> confirming_ ABSL_GUARDED_BY(mu_);
+  // By instance.
+  absl::flat_hash_map<std::string, Doubtful> doubts_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace muster

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cluster/store/handler_cell.h"
 #include "cluster/store/validate.h"
@@ -138,9 +140,17 @@ std::unique_ptr<Watch> EmbeddedStore::Follow(std::string prefix,
   return std::make_unique<EmbeddedWatch>(core_, std::move(follower));
 }
 
-absl::Status EmbeddedStore::Compact(int64_t revision) {
-  MutexLock lock(&core_->mu);
-  return core_->state.Compact(revision);
+void EmbeddedStore::Compact(int64_t revision, absl::Duration /*timeout*/,
+                            absl::AnyInvocable<void(absl::Status)> done) {
+  absl::Status status;
+  {
+    MutexLock lock(&core_->mu);
+    status = core_->state.Compact(revision);
+  }
+  scheduler_.Post([gate = gate_, done = std::move(done),
+                   status = std::move(status)]() mutable {
+    gate->Call([&] { done(std::move(status)); });
+  });
 }
 
 void EmbeddedStore::Deliver(std::shared_ptr<Core> core,

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "cluster/store/gate.h"
@@ -38,11 +39,10 @@ class EmbeddedStore final : public Store {
             Done<RangeResult> done) override;
   std::unique_ptr<Watch> Follow(std::string prefix, int64_t from_revision,
                                 WatchHandler handler) override;
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override;
   bool embedded() const override { return true; }
   std::string ToString() const override { return "memory"; }
-
-  // Forgets the history below `revision`; errors as StoreState::Compact.
-  absl::Status Compact(int64_t revision);
 
  private:
   struct Core;

@@ -105,6 +105,8 @@ void AddCompare(const Compare& compare, pb::TxnRequest* request) {
   }
 }
 
+void SetTxn(Txn txn, pb::TxnRequest* out);
+
 void SetOp(StoreOp op, pb::RequestOp* out) {
   switch (op.kind) {
     case StoreOp::Kind::kPut:
@@ -120,7 +122,16 @@ void SetOp(StoreOp op, pb::RequestOp* out) {
     case StoreOp::Kind::kDeletePrefix:
       SetPrefix(op.key, out->mutable_request_delete_range());
       return;
+    case StoreOp::Kind::kTxn:
+      SetTxn(std::move(op.nested[0]), out->mutable_request_txn());
+      return;
   }
+}
+
+void SetTxn(Txn txn, pb::TxnRequest* out) {
+  for (const Compare& compare : txn.compares) AddCompare(compare, out);
+  for (StoreOp& op : txn.then) SetOp(std::move(op), out->add_success());
+  for (StoreOp& op : txn.otherwise) SetOp(std::move(op), out->add_failure());
 }
 
 KeyValue FromProto(mvccpb::KeyValue&& kv) {
@@ -131,15 +142,19 @@ KeyValue FromProto(mvccpb::KeyValue&& kv) {
 }
 
 TxnResult FromProto(pb::TxnResponse&& response) {
-  TxnResult result{.succeeded = response.succeeded(),
-                   .revision = response.header().revision()};
+  TxnResult result{.succeeded = response.succeeded()};
   for (pb::ResponseOp& op : *response.mutable_responses()) {
+    if (op.has_response_txn()) {
+      result.nested.push_back(FromProto(std::move(*op.mutable_response_txn())));
+    }
     if (!op.has_response_range()) continue;
     std::vector<KeyValue>& get = result.gets.emplace_back();
     for (mvccpb::KeyValue& kv : *op.mutable_response_range()->mutable_kvs()) {
       get.push_back(FromProto(std::move(kv)));
     }
   }
+  // A nested one has none in its header, and gets it from the outer one.
+  result.SetRevision(response.header().revision());
   return result;
 }
 
@@ -372,7 +387,8 @@ struct EtcdStore::PendingCommit {
 // One List on its way through the pages. Touched by one call at a time.
 struct EtcdStore::Listing {
   std::string prefix;
-  BootTime deadline;
+  // For each page.
+  absl::Duration timeout;
   Done<RangeResult> done;
   size_t member = 0;
   int64_t page_keys = 0;
@@ -560,10 +576,7 @@ void EtcdStore::Commit(Txn txn, absl::Duration timeout, Done<TxnResult> done) {
               std::any_of(txn.otherwise.begin(), txn.otherwise.end(), IsWrite)
           ? Effect::kWrites
           : Effect::kReads;
-  pb::TxnRequest& request = commit->request;
-  for (const Compare& compare : txn.compares) AddCompare(compare, &request);
-  for (StoreOp& op : txn.then) SetOp(std::move(op), request.add_success());
-  for (StoreOp& op : txn.otherwise) SetOp(std::move(op), request.add_failure());
+  SetTxn(std::move(txn), &commit->request);
   commit->deadline = scheduler_.clock().Boot() + timeout;
   commit->done = std::move(done);
   commit->index = core_->Current();
@@ -628,7 +641,7 @@ void EtcdStore::List(std::string prefix, absl::Duration timeout,
                      Done<RangeResult> done) {
   auto listing = std::make_shared<Listing>();
   listing->prefix = std::move(prefix);
-  listing->deadline = scheduler_.clock().Boot() + timeout;
+  listing->timeout = timeout;
   listing->done = std::move(done);
   listing->page_keys = core_->page_keys;
   // One member for all pages: another may not have reached the revision.
@@ -644,10 +657,8 @@ void EtcdStore::ListPage(std::shared_ptr<Core> core,
   request.set_limit(listing->page_keys);
   request.set_revision(listing->result.revision);
   const size_t member = listing->member;
-  const absl::Duration left =
-      listing->deadline - core->scheduler.clock().Boot();
   Core::Call<pb::RangeRequest, pb::RangeResponse>(
-      core, member, left, std::move(request), kRange,
+      core, member, listing->timeout, std::move(request), kRange,
       [core, listing](const grpc::Status& status,
                       pb::RangeResponse&& response) mutable {
         if (status.ok()) {

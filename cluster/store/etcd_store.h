@@ -23,9 +23,10 @@ namespace muster {
 struct EtcdStoreOptions {
   // How to speak to every endpoint; null: plaintext.
   std::shared_ptr<grpc::ChannelCredentials> credentials;
-  // Keys that List asks for at a time. Too few: round trips. Too many: pages
-  // beyond receive_bytes_max, which are asked for again in smaller ones.
-  int64_t page_keys = 512;
+  // Keys that List asks for at a time. Too few: round trips, which is how long
+  // a node takes to learn 100,000 names. Too many: pages beyond
+  // receive_bytes_max, which are asked for again in smaller ones.
+  int64_t page_keys = 5'000;
   // Largest message taken from etcd. Too small: large revisions cannot be
   // watched.
   int receive_bytes_max = 64 << 20;
@@ -68,14 +69,10 @@ class EtcdStore final : public Store {
             Done<RangeResult> done) override;
   std::unique_ptr<Watch> Follow(std::string prefix, int64_t from_revision,
                                 WatchHandler handler) override;
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override;
   bool embedded() const override { return false; }
   std::string ToString() const override;
-
-  // Forgets etcd's history below `revision`, for all its users (guarantees
-  // E9). OUT_OF_RANGE: it was compacted already or is not reached yet; other
-  // errors as List. Safe to repeat.
-  void Compact(int64_t revision, absl::Duration timeout,
-               absl::AnyInvocable<void(absl::Status)> done);
 
  private:
   struct Core;

@@ -20,6 +20,7 @@ constexpr absl::string_view kSupervisor = "supervisor/";
 constexpr absl::string_view kChild = "child/";
 constexpr absl::string_view kGrave = "grave/";
 constexpr absl::string_view kEvent = "event/";
+constexpr absl::string_view kCompaction = "compaction";
 
 constexpr char kDigits[] = "0123456789ABCDEF";
 
@@ -132,12 +133,17 @@ std::string Keys::Event(absl::string_view event) const {
 }
 std::string Keys::EventPrefix() const { return absl::StrCat(root_, kEvent); }
 
+std::string Keys::Compaction() const {
+  return absl::StrCat(root_, kCompaction);
+}
+
 absl::StatusOr<Keys::Parsed> Keys::Parse(absl::string_view key) const {
   absl::string_view rest = key;
   if (!absl::ConsumePrefix(&rest, root_)) {
     return BadKey(key, absl::StrCat("is outside of ", root_));
   }
   if (rest == kMeta) return Parsed{.kind = Kind::kMeta};
+  if (rest == kCompaction) return Parsed{.kind = Kind::kCompaction};
   Parsed parsed;
   if (absl::ConsumePrefix(&rest, kNode)) {
     parsed.kind = Kind::kNode;

@@ -6,6 +6,7 @@
 //   /muster/<cluster>/name/<name>                NameRecord
 //   /muster/<cluster>/supervisor/<supervisor>    SupervisorRecord
 //   /muster/<cluster>/child/<supervisor>/<child> ChildRecord
+//   /muster/<cluster>/compaction                 CompactionRecord
 //
 // (guarantees R1, design D13; the records are in muster/store/v1/store.proto.)
 // Each <part> is escaped: bytes [A-Za-z0-9._:@-] stand for themselves, every
@@ -52,6 +53,7 @@ class Keys {
   std::string GravePrefix() const;
   std::string Event(absl::string_view event) const;
   std::string EventPrefix() const;
+  std::string Compaction() const;
 
   enum class Kind {
     kMeta,
@@ -62,10 +64,11 @@ class Keys {
     kChild,
     kGrave,
     kEvent,
+    kCompaction,
   };
   struct Parsed {
     Kind kind = Kind::kMeta;
-    // Node, name, supervisor, child or event; empty for kMeta.
+    // Node, name, supervisor, child or event; empty for kMeta, kCompaction.
     std::string id;
     // The child's; empty for the others.
     std::string supervisor;

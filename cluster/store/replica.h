@@ -31,7 +31,8 @@ struct ReplicaHandler {
 
 // Lists, then watches; on a break, and every 30 s, lists again and reports the
 // difference. A watch is only a hint with a floor (guarantees R6): what is not
-// above the revision already seen of a key is dropped.
+// above the revision already seen of a key is dropped. What a list has found
+// the watch must tell soon; a watch that does not is replaced.
 //
 // LIFETIME: destroyed on its strand or after the strand has closed.
 // THREADS: all on the strand.
@@ -49,14 +50,21 @@ class Replica {
 
   const std::map<std::string, KeyValue>& items() const { return items_; }
   bool synced() const { return synced_; }
+  // At this revision the copy was whole: a key that was put by then and is not
+  // here has been deleted by then. 0 before the first list.
+  int64_t listed_revision() const { return listed_; }
 
  private:
   void List();
   void Listed(absl::StatusOr<RangeResult> result);
+  // Takes over what a list says that is newer than what is known.
+  void Adopt(RangeResult list);
   void Watch(int64_t from);
   void Event(const WatchEvent& event);
   void Ended(const absl::Status& status);
   void ListAfter(absl::Duration delay);
+  // The watch has had time to tell what it owes.
+  void CheckOwed();
 
   Store* const store_;
   Strand* const strand_;
@@ -67,9 +75,16 @@ class Replica {
   const ReplicaHandler handler_;
 
   std::map<std::string, KeyValue> items_;
-  // Revision of the latest delete of a key that is gone, so that an older put
-  // does not bring it back.
+  // Greatest revision seen: of an event, or of a list.
   int64_t floor_ = 0;
+  int64_t listed_ = 0;
+  // Of the list under way: `floor_` when it was asked for, and deletes told
+  // since, by revision, which what it says may precede.
+  int64_t asked_at_ = 0;
+  std::map<std::string, int64_t> deleted_;
+  // What lists found and the watch has yet to tell: at least this revision of
+  // the key.
+  std::map<std::string, int64_t> owed_;
   bool synced_ = false;
   bool listing_ = false;
   bool again_ = false;
@@ -78,6 +93,7 @@ class Replica {
   uint64_t watch_number_ = 0;
   std::unique_ptr<muster::Watch> watch_;
   TimerId timer_ = 0;
+  TimerId owed_timer_ = 0;
   // Expires with this object; callbacks hold it weakly.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

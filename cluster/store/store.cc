@@ -42,4 +42,15 @@ StoreOp StoreOp::DeletePrefix(std::string prefix) {
   return StoreOp{.kind = Kind::kDeletePrefix, .key = std::move(prefix)};
 }
 
+StoreOp StoreOp::Nested(Txn txn) {
+  StoreOp op{.kind = Kind::kTxn};
+  op.nested.push_back(std::move(txn));
+  return op;
+}
+
+void TxnResult::SetRevision(int64_t now) {
+  revision = now;
+  for (TxnResult& result : nested) result.SetRevision(now);
+}
+
 }  // namespace muster

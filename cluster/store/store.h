@@ -50,18 +50,25 @@ struct Compare {
   }
 };
 
+struct Txn;
+
 // One step of a transaction.
 struct StoreOp {
-  enum class Kind { kPut, kDelete, kGet, kDeletePrefix };
+  enum class Kind { kPut, kDelete, kGet, kDeletePrefix, kTxn };
 
   Kind kind = Kind::kGet;
+  // Empty with kTxn.
   std::string key;
   std::string value;
+  // With kTxn the one transaction within this one; a vector only because its
+  // type is not complete yet.
+  std::vector<Txn> nested;
 
   static StoreOp Put(std::string key, std::string value);
   static StoreOp Delete(std::string key);
   static StoreOp Get(std::string key);
   static StoreOp DeletePrefix(std::string prefix);
+  static StoreOp Nested(Txn txn);
 };
 
 // If all of `compares` hold, `then`, else `otherwise`; atomically, at one
@@ -69,6 +76,12 @@ struct StoreOp {
 // branch that decides (guarantees R3, E13). Gets see the steps before them;
 // deletes of one branch may overlap, a put may not meet another write of its
 // key.
+//
+// A nested transaction chooses its branch by its own compares, whatever others
+// in the same one choose; all compares, at every depth, see the store as it was
+// before the first step. So nested transactions have independent results and
+// one revision. The two branches of one nested transaction may write the same
+// key, since one of them runs; all else that may run counts as one branch.
 struct Txn {
   std::vector<Compare> compares;
   std::vector<StoreOp> then;
@@ -84,6 +97,12 @@ struct TxnResult {
   // One entry for each kGet of the branch that ran, in order; empty vectors
   // for absent keys.
   std::vector<std::vector<KeyValue>> gets;
+  // One entry for each kTxn of the branch that ran, in order; their revision is
+  // that of the outer one.
+  std::vector<TxnResult> nested;
+
+  // Here and in all nested ones.
+  void SetRevision(int64_t now);
 };
 
 struct RangeResult {
@@ -143,7 +162,9 @@ class Store {
   //   RESOURCE_EXHAUSTED the store is full (NOSPACE, outcome UNKNOWN) or the
   //                      txn too large (TXN_TOO_LARGE, NOT_EXECUTED)
   //   INVALID_ARGUMENT   the same key written twice, empty key, over 128
-  //                      entries in `compares`, `then` or `otherwise`
+  //                      entries in `compares`, `then` or `otherwise`; those
+  //                      of a nested one count on top of its outer one's
+  //                      longest list
   // A client that may not use the store gets the store's own code, such as
   // PERMISSION_DENIED (NOT_EXECUTED).
   // An operation is sent to the store at most once; repeating is the caller's
@@ -152,7 +173,8 @@ class Store {
                       Done<TxnResult> done) = 0;
 
   // All keys that begin with `prefix` (all keys if empty), at one revision,
-  // paged internally. Linearizable as far as the store keeps that promise
+  // paged internally; `timeout` is for one answer of the store, and a long list
+  // takes several. Linearizable as far as the store keeps that promise
   // (guarantees E4: treat it as a hint). Errors as Commit, never UNKNOWN.
   virtual void List(std::string prefix, absl::Duration timeout,
                     Done<RangeResult> done) = 0;
@@ -162,6 +184,13 @@ class Store {
   virtual std::unique_ptr<Watch> Follow(std::string prefix,
                                         int64_t from_revision,
                                         WatchHandler handler) = 0;
+
+  // Forgets the history below `revision`, for all users of the store: watches
+  // can no longer begin there. What is stored stays (guarantees E9). Safe to
+  // repeat. OUT_OF_RANGE: it was compacted as far already, or has not come to
+  // that revision; other errors as List.
+  virtual void Compact(int64_t revision, absl::Duration timeout,
+                       absl::AnyInvocable<void(absl::Status)> done) = 0;
 
   // True: the store lives and dies with this node, so that nobody can take
   // its names (guarantees R16).

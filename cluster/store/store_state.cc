@@ -43,12 +43,20 @@ bool StoreState::Holds(const Compare& compare) const {
   return equal == (compare.op == Compare::Op::kEqual);
 }
 
-TxnResult StoreState::Apply(Txn txn) {
-  TxnResult result;
-  result.succeeded =
+void StoreState::Choose(const Txn& txn, std::deque<bool>* path) const {
+  const bool succeeds =
       std::all_of(txn.compares.begin(), txn.compares.end(),
                   [this](const Compare& compare) { return Holds(compare); });
-  const int64_t revision = revision_ + 1;
+  path->push_back(succeeds);
+  for (const StoreOp& op : succeeds ? txn.then : txn.otherwise) {
+    for (const Txn& nested : op.nested) Choose(nested, path);
+  }
+}
+
+bool StoreState::Run(Txn txn, int64_t revision, std::deque<bool>* path,
+                     TxnResult* result) {
+  result->succeeded = path->front();
+  path->pop_front();
   bool changed = false;
   const auto erase = [&](auto it) {
     changed = true;
@@ -56,7 +64,7 @@ TxnResult StoreState::Apply(Txn txn) {
             .item = {.key = it->first, .mod_revision = revision}});
     return items_.erase(it);
   };
-  for (StoreOp& op : result.succeeded ? txn.then : txn.otherwise) {
+  for (StoreOp& op : result->succeeded ? txn.then : txn.otherwise) {
     switch (op.kind) {
       case StoreOp::Kind::kPut: {
         changed = true;
@@ -78,17 +86,28 @@ TxnResult StoreState::Apply(Txn txn) {
         }
         break;
       case StoreOp::Kind::kGet: {
-        std::vector<KeyValue>& get = result.gets.emplace_back();
+        std::vector<KeyValue>& get = result->gets.emplace_back();
         if (const auto it = items_.find(op.key); it != items_.end()) {
           get.push_back(it->second);
         }
         break;
       }
+      case StoreOp::Kind::kTxn:
+        changed |= Run(std::move(op.nested[0]), revision, path,
+                       &result->nested.emplace_back());
+        break;
     }
   }
-  if (changed) revision_ = revision;
+  return changed;
+}
+
+TxnResult StoreState::Apply(Txn txn) {
+  TxnResult result;
+  std::deque<bool> path;
+  Choose(txn, &path);
+  if (Run(std::move(txn), revision_ + 1, &path, &result)) ++revision_;
   Trim();
-  result.revision = revision_;
+  result.SetRevision(revision_);
   return result;
 }
 

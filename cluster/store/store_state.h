@@ -63,6 +63,13 @@ class StoreState {
   int64_t compacted_revision() const { return compacted_revision_; }
 
  private:
+  // Which branches run, chosen before the first step: of `txn` itself, then of
+  // each nested one in the branch before it, depth first.
+  void Choose(const Txn& txn, std::deque<bool>* path) const;
+  // Runs the branches that `path` begins with, and takes them off it. True if
+  // something changed.
+  bool Run(Txn txn, int64_t revision, std::deque<bool>* path,
+           TxnResult* result);
   bool Holds(const Compare& compare) const;
   void Record(WatchEvent event);
   void PopFront();

@@ -24,9 +24,19 @@ inline constexpr size_t kTxnBytesMax = 1536 * 1024 - 32 * 1024;
 //                                     kTxnOpsMax entries, or a key written
 //                                     twice in one branch. Deletes may overlap
 //                                     with each other, not with puts: what
-//                                     etcd calls a duplicate key.
+//                                     etcd calls a duplicate key. A nested
+//                                     transaction has what the longest list of
+//                                     its outer one leaves of kTxnOpsMax, and
+//                                     its writes count as the outer one's. (An
+//                                     etcd lets a put of one nested transaction
+//                                     meet a delete of a later one. Not here.)
 //   RESOURCE_EXHAUSTED TXN_TOO_LARGE  over kTxnBytesMax
 absl::Status ValidateTxn(const Txn& txn);
+
+// Bytes of keys and values in `txn`, with room for what the encoding adds.
+size_t TxnBytes(const Txn& txn);
+// Entries of its longest list, those of nested ones on top.
+size_t TxnEntries(const Txn& txn);
 
 }  // namespace muster
 

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -102,6 +103,10 @@ class OptimisticStore final : public Store {
   std::unique_ptr<Watch> Follow(std::string prefix, int64_t from_revision,
                                 WatchHandler handler) override {
     return store_->Follow(std::move(prefix), from_revision, std::move(handler));
+  }
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    store_->Compact(revision, timeout, std::move(done));
   }
   bool embedded() const override { return store_->embedded(); }
   std::string ToString() const override { return store_->ToString(); }

@@ -384,6 +384,31 @@ void SimStore::List(std::string prefix, absl::Duration timeout,
   service_.Send(std::move(operation));
 }
 
+void SimStore::Compact(int64_t revision, absl::Duration timeout,
+                       absl::AnyInvocable<void(absl::Status)> done) {
+  auto operation = std::make_shared<SimStoreService::Operation>();
+  auto shared_done =
+      std::make_shared<absl::AnyInvocable<void(absl::Status)>>(std::move(done));
+  operation->client = client_;
+  operation->apply = [revision, shared_done](StoreState& state) {
+    return [shared_done, status = state.Compact(revision)] {
+      (*shared_done)(status);
+    };
+  };
+  operation->fail = [shared_done](absl::Status status) {
+    (*shared_done)(std::move(status));
+  };
+  operation->deadline =
+      client_->node.At(client_->node.clock().Boot() + timeout, [operation] {
+        operation->deadline = 0;
+        if (!operation->Finish()) return;
+        operation->fail(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+                              "no answer from the store in time")
+                            .NotExecuted());
+      });
+  service_.Send(std::move(operation));
+}
+
 std::unique_ptr<Watch> SimStore::Follow(std::string prefix,
                                         int64_t from_revision,
                                         WatchHandler handler) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "cluster/store/store.h"
@@ -138,6 +139,8 @@ class SimStore final : public Store {
             Done<RangeResult> done) override;
   std::unique_ptr<Watch> Follow(std::string prefix, int64_t from_revision,
                                 WatchHandler handler) override;
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override;
   bool embedded() const override { return false; }
   std::string ToString() const override { return "sim"; }
 

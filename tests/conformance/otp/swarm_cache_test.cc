@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -84,6 +85,10 @@ class FedStore final : public Store {
       handler.on_end = [](absl::Status) {};
     }
     return store_->Follow(std::move(prefix), from, std::move(handler));
+  }
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    store_->Compact(revision, timeout, std::move(done));
   }
   bool embedded() const override { return store_->embedded(); }
   std::string ToString() const override { return store_->ToString(); }

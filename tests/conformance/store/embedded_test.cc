@@ -22,9 +22,6 @@ class EmbeddedEnvironment final : public RealEnvironment {
   std::unique_ptr<Store> NewStore(EmbeddedStore::Options options) {
     return std::make_unique<EmbeddedStore>(scheduler(), options);
   }
-  absl::Status Compact(Store& store, int64_t revision) override {
-    return static_cast<EmbeddedStore&>(store).Compact(revision);
-  }
 };
 
 INSTANTIATE_TEST_SUITE_P(Embedded, StoreConformanceTest, ::testing::Values([] {

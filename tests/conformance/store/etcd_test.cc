@@ -52,19 +52,6 @@ class EtcdEnvironment final : public RealEnvironment {
     return std::make_unique<EtcdStore>(scheduler(), *std::move(endpoints),
                                        std::move(options));
   }
-  absl::Status Compact(Store& store, int64_t revision) override {
-    absl::Status status;
-    bool done = false;
-    static_cast<EtcdStore&>(store).Compact(revision, absl::Seconds(20),
-                                           [&](absl::Status result) {
-                                             Update([&] {
-                                               status = std::move(result);
-                                               done = true;
-                                             });
-                                           });
-    MUSTER_CHECK(WaitUntil([&] { return done; }));
-    return status;
-  }
 
  private:
   const std::string spec_;

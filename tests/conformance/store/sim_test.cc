@@ -47,9 +47,6 @@ class SimEnvironment final : public StoreEnvironment {
   bool WaitUntil(absl::FunctionRef<bool()> condition) override {
     return world_.RunUntil(condition, absl::Seconds(30));
   }
-  absl::Status Compact(Store&, int64_t revision) override {
-    return service_.Compact(revision);
-  }
 
   SimWorld& world() { return world_; }
   SimStoreService& service() { return service_; }

@@ -104,6 +104,19 @@ KeyValue StoreTester::Get(std::string key) {
   return result->gets[0].empty() ? KeyValue{} : result->gets[0][0];
 }
 
+absl::Status StoreTester::Compact(int64_t revision) {
+  Answer<bool> answer(environment_);
+  store_.Compact(revision, kTimeout,
+                 [done = answer.Take()](absl::Status status) mutable {
+                   if (status.ok()) {
+                     done(true);
+                   } else {
+                     done(std::move(status));
+                   }
+                 });
+  return answer.Wait().status();
+}
+
 StoreConformanceTest::StoreConformanceTest()
     : environment_(GetParam()()),
       prefix_(environment_->KeyPrefix()),
@@ -270,6 +283,170 @@ TEST_P(StoreConformanceTest, OneOfManyConcurrentWritersWinsEachRound) {
     }
     ASSERT_NE(winner, -1) << "no winner in round " << round;
     EXPECT_EQ(tester_.Get(Key("counter")).value, absl::StrCat(winner));
+  }
+}
+
+// --- Nested transactions ---
+
+TEST_P(StoreConformanceTest, NestedTransactionsHaveIndependentResults) {
+  const int64_t held = tester_.Put(Key("b"), "old");
+  Txn txn;
+  for (const char* name : {"a", "b", "c"}) {
+    Txn one;
+    one.compares.push_back(Compare::Absent(Key(name)));
+    one.then.push_back(StoreOp::Put(Key(name), "new"));
+    one.then.push_back(StoreOp::Get(Key(name)));
+    one.otherwise.push_back(StoreOp::Get(Key(name)));
+    txn.then.push_back(StoreOp::Nested(std::move(one)));
+  }
+  const absl::StatusOr<TxnResult> result = tester_.Commit(std::move(txn));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->succeeded);
+  EXPECT_THAT(result->gets, IsEmpty());
+  ASSERT_THAT(result->nested, SizeIs(3));
+  EXPECT_TRUE(result->nested[0].succeeded);
+  EXPECT_FALSE(result->nested[1].succeeded);
+  EXPECT_TRUE(result->nested[2].succeeded);
+  for (const TxnResult& one : result->nested) {
+    EXPECT_EQ(one.revision, result->revision);
+    ASSERT_THAT(one.gets, SizeIs(1));
+    ASSERT_THAT(one.gets[0], SizeIs(1));
+  }
+  EXPECT_EQ(result->nested[0].gets[0][0].mod_revision, result->revision);
+  EXPECT_EQ(result->nested[1].gets[0][0].mod_revision, held);
+  EXPECT_EQ(tester_.Get(Key("a")).mod_revision, result->revision);
+  EXPECT_EQ(tester_.Get(Key("b")).value, "old");
+  EXPECT_EQ(tester_.Get(Key("c")).mod_revision, result->revision);
+}
+
+TEST_P(StoreConformanceTest, AFailedOuterCompareRunsNothingNested) {
+  Txn txn;
+  txn.compares.push_back(
+      Compare::ModRevision(Key("x"), Compare::Op::kEqual, 1));
+  txn.then.push_back(
+      StoreOp::Nested(Txn{.then = {StoreOp::Put(Key("a"), "1")}}));
+  txn.otherwise.push_back(
+      StoreOp::Nested(Txn{.then = {StoreOp::Put(Key("b"), "1")}}));
+  txn.otherwise.push_back(StoreOp::Get(Key("b")));
+  const absl::StatusOr<TxnResult> result = tester_.Commit(std::move(txn));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_FALSE(result->succeeded);
+  ASSERT_THAT(result->nested, SizeIs(1));
+  EXPECT_TRUE(result->nested[0].succeeded);
+  ASSERT_THAT(result->gets, SizeIs(1));
+  EXPECT_THAT(result->gets[0], SizeIs(1)) << "gets see the steps before them";
+  EXPECT_EQ(tester_.Get(Key("a")).key, "");
+  EXPECT_EQ(tester_.Get(Key("b")).value, "1");
+}
+
+TEST_P(StoreConformanceTest, NestedComparesSeeWhatWasBeforeTheFirstStep) {
+  Txn inner;
+  inner.compares.push_back(Compare::Absent(Key("a")));
+  inner.then.push_back(StoreOp::Put(Key("b"), "absent"));
+  inner.otherwise.push_back(StoreOp::Put(Key("b"), "there"));
+  Txn txn;
+  txn.then.push_back(StoreOp::Put(Key("a"), "1"));
+  txn.then.push_back(
+      StoreOp::Nested(Txn{.then = {StoreOp::Nested(std::move(inner))}}));
+  const absl::StatusOr<TxnResult> result = tester_.Commit(std::move(txn));
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_THAT(result->nested, SizeIs(1));
+  ASSERT_THAT(result->nested[0].nested, SizeIs(1));
+  EXPECT_TRUE(result->nested[0].nested[0].succeeded);
+  EXPECT_EQ(result->nested[0].nested[0].revision, result->revision);
+  EXPECT_EQ(tester_.Get(Key("b")).value, "absent");
+}
+
+TEST_P(StoreConformanceTest,
+       NestedTransactionsThatChangeNothingTakeNoRevision) {
+  const int64_t before = tester_.Put(Key("a"), "1");
+  Txn txn;
+  txn.then.push_back(
+      StoreOp::Nested(Txn{.compares = {Compare::Absent(Key("a"))},
+                          .then = {StoreOp::Put(Key("a"), "2")}}));
+  const absl::StatusOr<TxnResult> result = tester_.Commit(std::move(txn));
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_THAT(result->nested, SizeIs(1));
+  EXPECT_FALSE(result->nested[0].succeeded);
+  EXPECT_EQ(result->revision, before);
+}
+
+TEST_P(StoreConformanceTest, ANestedRevisionIsToldAtOnce) {
+  WatchRecord record(*environment_);
+  const int64_t before = tester_.Put(Key("z"), "1");
+  const auto watch = store_->Follow(prefix_, before + 1, record.Handler());
+  Txn txn;
+  for (int i = 0; i < 100; ++i) {
+    txn.then.push_back(StoreOp::Nested(
+        Txn{.then = {StoreOp::Put(Key(absl::StrFormat("%03d", i)), "1")}}));
+  }
+  const absl::StatusOr<TxnResult> result = tester_.Commit(std::move(txn));
+  ASSERT_TRUE(result.ok()) << result.status();
+  const std::vector<WatchEvent> events = record.WaitForEvents(100);
+  ASSERT_THAT(events, SizeIs(100));
+  EXPECT_THAT(record.calls(), SizeIs(1));
+  for (const WatchEvent& event : events) {
+    EXPECT_EQ(event.item.mod_revision, result->revision);
+  }
+}
+
+TEST_P(StoreConformanceTest, KeyWrittenTwiceInNestedTransactionsIsRefused) {
+  const StoreOp put =
+      StoreOp::Nested(Txn{.then = {StoreOp::Put(Key("a"), "1")}});
+  const StoreOp other =
+      StoreOp::Nested(Txn{.otherwise = {StoreOp::Put(Key("a"), "2")}});
+  const StoreOp erase = StoreOp::Nested(
+      Txn{.then = {StoreOp::Nested(Txn{.then = {StoreOp::Delete(Key("a"))}})}});
+  const std::vector<std::vector<StoreOp>> kCases = {
+      {put, other},
+      {put, StoreOp::Put(Key("a"), "2")},
+      {StoreOp::Put(Key("a"), "2"), put},
+      {put, StoreOp::DeletePrefix(Key(""))},
+      {erase, put},
+      {put, erase},
+      {StoreOp::Nested(Txn{.then = {put, put}})},
+  };
+  for (size_t i = 0; i < kCases.size(); ++i) {
+    const absl::Status status = tester_.Commit(Txn{.then = kCases[i]}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << i;
+    EXPECT_EQ(OutcomeOf(status), Outcome::kNotExecuted) << i;
+  }
+  EXPECT_EQ(tester_.Get(Key("a")).key, "");
+  // Only one of two branches runs; and deletes may overlap.
+  const absl::StatusOr<TxnResult> fine = tester_.Commit(Txn{
+      .then = {StoreOp::Nested(Txn{.then = {StoreOp::Put(Key("a"), "1")},
+                                   .otherwise = {StoreOp::Put(Key("a"), "2")}}),
+               StoreOp::Nested(Txn{.then = {StoreOp::Put(Key("b"), "1")},
+                                   .otherwise = {StoreOp::Delete(Key("b"))}}),
+               StoreOp::Nested(Txn{.then = {StoreOp::Delete(Key("c"))}}),
+               StoreOp::Nested(Txn{.then = {StoreOp::Delete(Key("c"))}})}});
+  ASSERT_TRUE(fine.ok()) << fine.status();
+  EXPECT_EQ(tester_.Get(Key("a")).value, "1");
+}
+
+TEST_P(StoreConformanceTest, NestedStepsCountToTheLimitOf128) {
+  const auto group = [&](int transactions, int steps) {
+    Txn txn;
+    for (int i = 0; i < transactions; ++i) {
+      Txn one;
+      for (int j = 0; j < steps; ++j) {
+        const std::string key = Key(absl::StrCat(i, ".", j));
+        one.compares.push_back(Compare::Absent(key));
+        one.then.push_back(StoreOp::Put(key, "1"));
+        one.otherwise.push_back(StoreOp::Get(key));
+      }
+      txn.then.push_back(StoreOp::Nested(std::move(one)));
+    }
+    return txn;
+  };
+  const absl::StatusOr<TxnResult> most = tester_.Commit(group(100, 28));
+  ASSERT_TRUE(most.ok()) << most.status();
+  ASSERT_THAT(most->nested, SizeIs(100));
+  EXPECT_TRUE(most->nested[99].succeeded);
+  for (const Txn& txn : {group(100, 29), group(129, 1)}) {
+    const absl::Status status = tester_.Commit(txn).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_EQ(OutcomeOf(status), Outcome::kNotExecuted);
   }
 }
 
@@ -521,7 +698,7 @@ TEST_P(StoreConformanceTest, WatchOfCompactedHistoryEnds) {
   const int64_t first = tester_.Put(Key("a"), "1");
   tester_.Put(Key("a"), "2");
   const int64_t last = tester_.Put(Key("a"), "3");
-  ASSERT_TRUE(environment_->Compact(*store_, last).ok());
+  ASSERT_TRUE(tester_.Compact(last).ok());
   WatchRecord record(*environment_);
   const auto watch = store_->Follow(prefix_, first, record.Handler());
   const absl::Status end = record.WaitForEnd();
@@ -537,6 +714,29 @@ TEST_P(StoreConformanceTest, WatchOfCompactedHistoryEnds) {
   tester_.Put(Key("a"), "4");
   EXPECT_THAT(again.WaitForEvents(1), SizeIs(1));
   EXPECT_THAT(record.calls(), IsEmpty());
+}
+
+TEST_P(StoreConformanceTest, CompactionKeepsWhatIsStored) {
+  tester_.Put(Key("a"), "1");
+  tester_.Put(Key("b"), "1");
+  const int64_t last = tester_.Put(Key("a"), "2");
+  ASSERT_TRUE(tester_.Compact(last).ok());
+  EXPECT_EQ(tester_.Get(Key("a")).value, "2");
+  EXPECT_EQ(tester_.Get(Key("b")).value, "1");
+  // From there on the history is whole.
+  WatchRecord record(*environment_);
+  const auto watch = store_->Follow(prefix_, last, record.Handler());
+  EXPECT_THAT(record.WaitForEvents(1), SizeIs(1));
+}
+
+TEST_P(StoreConformanceTest, CompactionIsRefusedTwiceAndInTheFuture) {
+  const int64_t last = tester_.Put(Key("a"), "1");
+  ASSERT_TRUE(tester_.Compact(last).ok());
+  for (const int64_t revision : {last, last - 1, last + 1'000'000}) {
+    const absl::Status status = tester_.Compact(revision);
+    EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange) << status;
+    EXPECT_EQ(OutcomeOf(status), Outcome::kNotExecuted);
+  }
 }
 
 // --- Destruction ---

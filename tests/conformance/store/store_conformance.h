@@ -41,9 +41,6 @@ class StoreEnvironment {
   // a real environment gives up after half a minute, a simulated one after as
   // much simulated time.
   virtual bool WaitUntil(absl::FunctionRef<bool()> condition) = 0;
-
-  // Forgets the history of `store` below `revision`.
-  virtual absl::Status Compact(Store& store, int64_t revision) = 0;
 };
 
 // Waits for one answer.
@@ -124,6 +121,7 @@ class StoreTester {
   int64_t Delete(std::string key);
   // An item without key if it is absent.
   KeyValue Get(std::string key);
+  absl::Status Compact(int64_t revision);
 
  private:
   StoreEnvironment& environment_;

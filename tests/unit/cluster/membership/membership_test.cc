@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -55,6 +56,10 @@ class DeafStore final : public Store {
       };
     }
     return store_->Follow(std::move(prefix), from, std::move(handler));
+  }
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    store_->Compact(revision, timeout, std::move(done));
   }
   bool embedded() const override { return false; }
   std::string ToString() const override { return "sim"; }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
@@ -56,6 +57,10 @@ class TappedStore final : public Store {
       };
     }
     return store_->Follow(std::move(prefix), from, std::move(handler));
+  }
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    store_->Compact(revision, timeout, std::move(done));
   }
   bool embedded() const override { return store_->embedded(); }
   std::string ToString() const override { return store_->ToString(); }

@@ -56,6 +56,10 @@ TEST(KeysTest, ParseInvertsEachKey) {
   const auto meta = keys.Parse(keys.Meta());
   ASSERT_TRUE(meta.ok()) << meta.status();
   EXPECT_EQ(meta->kind, Keys::Kind::kMeta);
+  const auto compaction = keys.Parse(keys.Compaction());
+  ASSERT_TRUE(compaction.ok()) << compaction.status();
+  EXPECT_EQ(compaction->kind, Keys::Kind::kCompaction);
+  EXPECT_EQ(compaction->id, "");
 }
 
 TEST(KeysTest, NoKeyIsUnderThePrefixOfAnother) {

@@ -1,0 +1,177 @@
+#include "cluster/registry/group_commit.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cluster/store/validate.h"
+#include "node/base/planted.h"
+#include "node/types/status.h"
+
+namespace muster {
+namespace {
+
+// What one step of a group adds to its nested transaction.
+constexpr size_t kStepBytes = 64;
+
+absl::Status Fenced() {
+  return Error(absl::StatusCode::kAborted, "FENCED",
+               "this node's epoch has ended: it owns nothing")
+      .NotExecuted()
+      .status();
+}
+
+}  // namespace
+
+GroupCommit::GroupCommit(Store* store, const Clock* clock,
+                         std::function<Compare()> own_epoch, Options options)
+    : store_(store),
+      clock_(clock),
+      own_epoch_(std::move(own_epoch)),
+      options_(options) {}
+
+void GroupCommit::Commit(std::string name, Txn txn, Done done, bool again) {
+  Item item;
+  item.entries = TxnEntries(txn);
+  item.bytes = TxnBytes(txn) + kStepBytes;
+  // One that the store would refuse must not take its group with it.
+  absl::Status refused = ValidateTxn(txn);
+  if (refused.ok() && item.entries >= kTxnOpsMax) {
+    refused = Error(absl::StatusCode::kInvalidArgument, "BAD_TXN",
+                    absl::StrCat("transaction of ", item.entries,
+                                 " entries leaves no room for the group's own"))
+                  .NotExecuted()
+                  .status();
+  }
+  if (!refused.ok()) {
+    done(std::move(refused));
+    return;
+  }
+  item.name = std::move(name);
+  item.txn = std::move(txn);
+  item.expires = clock_->Boot() + options_.queue_timeout;
+  bool full = false;
+  {
+    MutexLock lock(&mu_);
+    full = !again && queue_.size() >= options_.queue_max;
+    if (!full) {
+      item.done = std::move(done);
+      if (again) {
+        queue_.push_front(std::move(item));
+      } else {
+        queue_.push_back(std::move(item));
+      }
+    }
+  }
+  if (full) {
+    done(Error(absl::StatusCode::kResourceExhausted, "QUOTA",
+               absl::StrCat(options_.queue_max,
+                            " changes of names wait for the store already"))
+             .NotExecuted());
+    return;
+  }
+  Pump();
+}
+
+void GroupCommit::Pump() {
+  for (;;) {
+    Group group;
+    Group expired;
+    if (!Take(&group, &expired)) return;
+    if (!group.empty()) Send(std::move(group));
+    for (Item& item : expired) {
+      item.done(
+          Error(absl::StatusCode::kUnavailable, "STORE_UNREACHABLE",
+                absl::StrCat("the store is too slow: nothing was sent "
+                             "for '",
+                             item.name, "' within ",
+                             absl::FormatDuration(options_.queue_timeout)))
+              .NotExecuted());
+    }
+  }
+}
+
+bool GroupCommit::Take(Group* group, Group* expired) {
+  MutexLock lock(&mu_);
+  if (in_flight_ >= options_.in_flight_max) return false;
+  const BootTime now = clock_->Boot();
+  // Of those before the last that is taken; they keep their places.
+  std::vector<Item> passed;
+  // Compares of the group's own, and its longest nested list.
+  size_t bytes = kStepBytes;
+  size_t longest = 0;
+  while (!queue_.empty() && group->size() < options_.group_max) {
+    Item& next = queue_.front();
+    if (next.expires <= now) {
+      expired->push_back(std::move(next));
+      queue_.pop_front();
+      continue;
+    }
+    if (busy_.contains(next.name)) {
+      passed.push_back(std::move(next));
+      queue_.pop_front();
+      continue;
+    }
+    const size_t entries = group->size() + 1 + std::max(longest, next.entries);
+    if (!group->empty() &&
+        (bytes + next.bytes > kTxnBytesMax || entries > kTxnOpsMax)) {
+      break;
+    }
+    bytes += next.bytes;
+    longest = std::max(longest, next.entries);
+    busy_.insert(next.name);
+    group->push_back(std::move(next));
+    queue_.pop_front();
+  }
+  for (auto at = passed.rbegin(); at != passed.rend(); ++at) {
+    queue_.push_front(std::move(*at));
+  }
+  if (!group->empty()) ++in_flight_;
+  return !group->empty() || !expired->empty();
+}
+
+void GroupCommit::Send(Group group) {
+  Txn txn;
+  if (!Planted(PlantedBug::kClaimWithoutEpoch)) {
+    txn.compares.push_back(own_epoch_());
+  }
+  for (Item& item : group) {
+    txn.then.push_back(StoreOp::Nested(std::move(item.txn)));
+  }
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(std::move(txn), options_.commit_timeout,
+                 [this, alive, group = std::move(group)](
+                     absl::StatusOr<TxnResult> result) mutable {
+                   if (alive.expired()) return;
+                   Answer(std::move(group), std::move(result));
+                 });
+}
+
+void GroupCommit::Answer(Group group, absl::StatusOr<TxnResult> result) {
+  if (result.ok() && result->succeeded &&
+      result->nested.size() != group.size()) {
+    result = Error(absl::StatusCode::kInternal, "BAD_ANSWER",
+                   absl::StrCat("the store answered ", result->nested.size(),
+                                " of ", group.size(), " transactions"))
+                 .Unknown();
+  }
+  for (size_t i = 0; i < group.size(); ++i) {
+    if (!result.ok()) {
+      group[i].done(result.status());
+    } else if (!result->succeeded) {
+      group[i].done(Fenced());
+    } else {
+      group[i].done(std::move(result->nested[i]));
+    }
+    // Not before: how it goes on comes before what waits for its name.
+    MutexLock lock(&mu_);
+    busy_.erase(group[i].name);
+  }
+  {
+    MutexLock lock(&mu_);
+    --in_flight_;
+  }
+  Pump();
+}
+
+}  // namespace muster
