@@ -100,7 +100,14 @@ void StoreJournal::Put(const KeyValue& item, int64_t at_ns, History* history) {
   switch (key->kind) {
     case Keys::Kind::kMeta: {
       store::v1::Meta meta;
-      if (meta.ParseFromString(item.value)) generation_ = meta.generation();
+      if (!meta.ParseFromString(item.value)) return;
+      if (generation_ != 0 && meta.generation() > generation_) {
+        // Ends all epochs at once (guarantees R7).
+        while (!nodes_.empty()) {
+          NodeGone(nodes_.begin()->first, "forced", at_ns, history);
+        }
+      }
+      generation_ = meta.generation();
       return;
     }
     case Keys::Kind::kNode: {

@@ -100,6 +100,15 @@ TEST_F(StoreJournalTest, AnUpdateOfANodesRecordIsNoNewMember) {
   EXPECT_EQ(history_.size(), 1u);
 }
 
+TEST_F(StoreJournalTest, AGreaterGenerationEndsAllEpochs) {
+  PutMeta(1);
+  Apply({StoreOp::Put(keys_.Node("a"), "x")});
+  PutMeta(2);
+  ASSERT_EQ(history_.size(), 2u);
+  EXPECT_EQ(history_[1].kind, EventKind::kReap);
+  EXPECT_EQ(history_[1].op, "forced");
+}
+
 TEST_F(StoreJournalTest, ARestoreKeepsItsMembersAndClaimsNothingAnew) {
   PutMeta(1);
   const int64_t n = Apply({StoreOp::Put(keys_.Node("a"), "x")});

@@ -44,6 +44,9 @@ constexpr absl::Duration kConvergence = absl::Seconds(60);
 constexpr absl::Duration kThaw = absl::Seconds(2);
 // Messages that a server of this simulation lets wait.
 constexpr size_t kMailbox = 64;
+// What the system sends has its place beside them: one NodeDown a node and the
+// like.
+constexpr size_t kReserved = 8;
 constexpr const char* kChildren[] = {"a", "b", "c", "d"};
 
 constexpr absl::string_view kScenarioNames[] = {
@@ -107,7 +110,8 @@ class Simulation {
         "counter", [recorder = recorder_]() -> std::unique_ptr<GenServer> {
           return std::make_unique<SimCounter>(recorder);
         });
-    type.mailbox.messages_max = kMailbox;
+    // Elsewhere nothing is dropped for lack of room.
+    if (Is(Scenario::kFlood)) type.mailbox.messages_max = kMailbox;
     options.types = {type};
     options.local.group_scopes = {};
     options.log_to_stderr = options_.log;
@@ -362,6 +366,7 @@ class Simulation {
     const int via = RandomNode(/*joined=*/true);
     if (via < 0) return;
     const std::string name = RandomName();
+    const bool figures = Is(Scenario::kCrash) || Is(Scenario::kHostLoss);
     const absl::Duration timeout =
         Chance(50) ? absl::Seconds(5)
                    : absl::Milliseconds(200 + static_cast<int>(Below(1500)));
@@ -369,7 +374,7 @@ class Simulation {
     if (Chance(10)) return CallName(via, name, "get", timeout);
     if (Chance(8)) return CastName(via, name);
     CallName(via, name, "add", timeout,
-             Chance(15) ? static_cast<int>(1 + Below(1200)) : 0);
+             Chance(figures ? 0 : 12) ? static_cast<int>(1 + Below(1200)) : 0);
   }
 
   // A name without a supervisor: whoever is first has it for a while.
@@ -598,6 +603,12 @@ class Simulation {
     Happens("reset", absl::StrCat("n", a, " n", b));
     cluster_.network().Reset(SimCluster::Address(a), SimCluster::Address(b));
   }
+  void RepeatMessages() {
+    const auto [a, b] = TwoNodes();
+    Happens("repeat", absl::StrCat("n", a, " n", b));
+    cluster_.network().Repeat(SimCluster::Address(a), SimCluster::Address(b),
+                              static_cast<int>(1 + Below(4)));
+  }
   // The store's client of this incarnation, if it still runs.
   void WithClient(int node, int incarnation,
                   absl::FunctionRef<void(SimStore&)> work) {
@@ -773,7 +784,7 @@ class Simulation {
         HistoryEvent& event = recorder_->Add(EventKind::kMeasure);
         event.key = absl::StrCat("mailbox of ", process.name);
         event.value = static_cast<int64_t>(process.mailbox);
-        event.limit = static_cast<int64_t>(kMailbox);
+        event.limit = static_cast<int64_t>(kMailbox + kReserved);
       }
     }
   }
@@ -802,7 +813,7 @@ class Simulation {
       case Scenario::kPartition:
         if (Chance(40)) return CutTwo(Chance(40));
         return pick({&Simulation::Isolate, &Simulation::Flap,
-                     &Simulation::ResetStreams});
+                     &Simulation::ResetStreams, &Simulation::RepeatMessages});
       case Scenario::kStore:
         return pick({&Simulation::LoseStoreOfOne, &Simulation::LoseStoreOfAll,
                      &Simulation::LoseAnswers, &Simulation::DelayRequests,
@@ -961,6 +972,12 @@ class Simulation {
     Note("heal");
     recorder_->Add(EventKind::kPhase).op = "heal";
     cluster_.network().HealAll();
+    for (int a = 0; a < kNodes; ++a) {
+      for (int b = 0; b < kNodes; ++b) {
+        cluster_.network().Repeat(SimCluster::Address(a),
+                                  SimCluster::Address(b), 0);
+      }
+    }
     cluster_.store().SetSlowness(1);
     cluster_.store().ReconnectAll();
     // Holders of names still stop; what would go wrong does not any more.

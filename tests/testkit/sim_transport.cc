@@ -201,6 +201,8 @@ class SimStream final : public Stream,
       peer->bytes_under_way_ -= message.size();
       if (waited && peer->bytes_under_way_ <= window) peer->Written();
     }
+    const bool twice = network_->TakeRepeat(remote_, local_);
+    if (twice && !closed_ && handler_ != nullptr) handler_->OnMessage(message);
     if (!closed_ && handler_ != nullptr)
       handler_->OnMessage(std::move(message));
   }
@@ -253,6 +255,24 @@ void SimNetwork::Heal(absl::string_view a, absl::string_view b) {
 void SimNetwork::HealAll() {
   cuts_.clear();
   ResumeStreams();
+}
+
+void SimNetwork::Repeat(absl::string_view from, absl::string_view to,
+                        int count) {
+  const std::pair<std::string, std::string> way(from, to);
+  if (count > 0) {
+    repeats_[way] = count;
+  } else {
+    repeats_.erase(way);
+  }
+}
+
+bool SimNetwork::TakeRepeat(const std::string& from, const std::string& to) {
+  if (repeats_.empty()) return false;
+  const auto at = repeats_.find({from, to});
+  if (at == repeats_.end()) return false;
+  if (--at->second <= 0) repeats_.erase(at);
+  return true;
 }
 
 void SimNetwork::Reset(absl::string_view a, absl::string_view b) {

@@ -59,6 +59,9 @@ class SimNetwork {
   void CutOneWay(absl::string_view from, absl::string_view to);
   void Heal(absl::string_view a, absl::string_view b);
   void HealAll();
+  // The next `count` messages from one to the other arrive twice, as from a
+  // sender that sends again what had arrived.
+  void Repeat(absl::string_view from, absl::string_view to, int count);
   // Breaks all streams between the two now: UNAVAILABLE on both sides.
   void Reset(absl::string_view a, absl::string_view b);
 
@@ -74,6 +77,8 @@ class SimNetwork {
 
   // What `from` sends does not reach `to`.
   bool IsCut(const std::string& from, const std::string& to) const;
+  // Takes one of the repeats.
+  bool TakeRepeat(const std::string& from, const std::string& to);
   absl::Duration Latency();
   std::shared_ptr<SimStream> Dial(SimTransport* from, std::string to,
                                   std::shared_ptr<StreamHandler> handler);
@@ -90,6 +95,7 @@ class SimNetwork {
   std::map<std::string, SimTransport*> transports_;
   // From, to.
   std::set<std::pair<std::string, std::string>> cuts_;
+  std::map<std::pair<std::string, std::string>, int> repeats_;
   // Both ends of every stream that is not over, by their age.
   Streams streams_;
   uint64_t last_stream_ = 0;
