@@ -50,9 +50,9 @@ constexpr size_t kReserved = 8;
 constexpr const char* kChildren[] = {"a", "b", "c", "d"};
 
 constexpr absl::string_view kScenarioNames[] = {
-    "mixed", "crash",  "host_loss",     "pause",   "partition",
-    "store", "clocks", "bury",          "restore", "crash_loop",
-    "flood", "outage", "clocks_control"};
+    "mixed",       "crash",  "host_loss", "pause",         "partition",
+    "store",       "clocks", "bury",      "restore",       "crash_loop",
+    "late_orders", "flood",  "outage",    "clocks_control"};
 
 // A tree that was sent to be applied: child -> its initial value.
 struct Tree {
@@ -87,7 +87,10 @@ class Simulation {
 
     FaultSimResult result;
     result.history = recorder_->history();
-    result.verdicts = CheckAll(result.history);
+    CheckOptions check;
+    check.monitor_settles = absl::Seconds(3);
+    check.down_within = absl::Seconds(6);
+    result.verdicts = CheckAll(result.history, check);
     for (const Verdict& verdict : result.verdicts) {
       result.violations.insert(result.violations.end(),
                                verdict.violations.begin(),
@@ -220,6 +223,9 @@ class Simulation {
   // more: it might come through late.
   void Apply() {
     if (!trees_.empty() && !trees_.back().acknowledged) return;
+    ApplyAnother();
+  }
+  void ApplyAnother() {
     if (RandomNode(/*joined=*/true) < 0) return;
     Tree tree;
     for (const char* child : kChildren) {
@@ -304,6 +310,7 @@ class Simulation {
 
   void Answered(const std::string& call, const std::string& session,
                 CallResult result) {
+    --pending_[session];
     HistoryEvent& event =
         recorder_->Add(result.status.ok() ? EventKind::kOk : EventKind::kError);
     event.session = session;
@@ -337,6 +344,7 @@ class Simulation {
       event.name = name;
       event.value = op == "add" ? 1 : 0;
     }
+    ++pending_[session];
     Payload request;
     absl::string_view path = kGetValue;
     if (op == "add") {
@@ -413,6 +421,7 @@ class Simulation {
                   const std::string& call, const Pid& pid,
                   const absl::StatusOr<Epoch>& epoch) {
     if (!recorder_->open()) return;
+    --pending_[session];
     HistoryEvent& event =
         recorder_->Add(epoch.ok() ? EventKind::kOk : EventKind::kError);
     event.session = session;
@@ -449,9 +458,11 @@ class Simulation {
       event.name = name;
       event.key = pid.ToString();
     }
+    ++pending_[session];
     cluster_.node(via).registry().Unregister(
         name, [this, session, call](absl::Status status) {
           if (!recorder_->open()) return;
+          --pending_[session];
           HistoryEvent& event =
               recorder_->Add(status.ok() ? EventKind::kOk : EventKind::kError);
           event.session = session;
@@ -788,6 +799,51 @@ class Simulation {
       }
     }
   }
+  // A supervisor's writes are slow and its host dies; another takes over and is
+  // told something else, which then holds whatever arrives yet.
+  void LateOrders() {
+    const int node = Serves(absl::StrCat("muster/supervisor/", kTree));
+    if (node < 0 || Victim() < 0 || !trees_.back().acknowledged) return;
+    Happens("orders_late", SimCluster::NodeName(node));
+    cluster_.store().DelayRequests(cluster_.store_client(node),
+                                   absl::Seconds(7));
+    ApplyAnother();
+    RunFor(Between(5, 120));
+    if (!cluster_.IsUp(node)) return;
+    Kill(node, /*attested=*/Chance(60));
+    StartLater(node, Between(6000, 8000));
+    const BootTime end = Now() + absl::Seconds(8);
+    while (Now() < end &&
+           Serves(absl::StrCat("muster/supervisor/", kTree)) < 0) {
+      Call();
+      RunFor(absl::Milliseconds(100));
+    }
+    RunFor(Between(0, 1500));
+    ApplyAnother();
+  }
+  // Answers of an owner are held up on the way while it dies and another takes
+  // its place; the receiver hears of that only from the new one.
+  void OldMessages() {
+    const std::string name = RandomName();
+    const int owner = Serves(name);
+    if (owner < 0 || Victim() < 0) return;
+    const int receiver = (owner + 1 + static_cast<int>(Below(2))) % kNodes;
+    if (!cluster_.IsJoined(receiver)) return;
+    Happens("old_messages");
+    const int incarnation = cluster_.Incarnation(receiver);
+    cluster_.store().StallWatches(cluster_.store_client(receiver), true);
+    Later(absl::Seconds(3), [this, receiver, incarnation] {
+      WithClient(receiver, incarnation, [this](SimStore& client) {
+        cluster_.store().StallWatches(client, false);
+      });
+    });
+    Cut(owner, receiver, /*one_way=*/true, Between(500, 1400));
+    Later(Between(150, 350), [this, owner] {
+      if (!cluster_.IsUp(owner)) return;
+      Kill(owner, /*attested=*/true);
+      StartLater(owner, Between(2000, 4000));
+    });
+  }
   // Whoever runs the supervisor of the crashing child dies.
   void KillSupervisor() {
     const int node = Serves(absl::StrCat("muster/supervisor/", kLoopTree));
@@ -813,7 +869,8 @@ class Simulation {
       case Scenario::kPartition:
         if (Chance(40)) return CutTwo(Chance(40));
         return pick({&Simulation::Isolate, &Simulation::Flap,
-                     &Simulation::ResetStreams, &Simulation::RepeatMessages});
+                     &Simulation::ResetStreams, &Simulation::RepeatMessages,
+                     &Simulation::OldMessages});
       case Scenario::kStore:
         return pick({&Simulation::LoseStoreOfOne, &Simulation::LoseStoreOfAll,
                      &Simulation::LoseAnswers, &Simulation::DelayRequests,
@@ -830,6 +887,8 @@ class Simulation {
         return pick({&Simulation::Restore, &Simulation::ResetStreams});
       case Scenario::kCrashLoop:
         return KillSupervisor();
+      case Scenario::kLateOrders:
+        return LateOrders();
       case Scenario::kFlood:
         return Flood();
       case Scenario::kOutage:
@@ -860,7 +919,8 @@ class Simulation {
   void Trouble() {
     const bool figures = Is(Scenario::kCrash) || Is(Scenario::kHostLoss);
     const bool registers = !Is(Scenario::kRestore) && !figures;
-    const bool applies = registers && !Is(Scenario::kCrashLoop);
+    const bool applies =
+        registers && !Is(Scenario::kCrashLoop) && !Is(Scenario::kLateOrders);
     const BootTime end = Now() + kFaultsLast;
     BootTime next_fault = Now() + Between(0, 500);
     BootTime next_apply = Now() + Between(1000, 4000);
@@ -1081,7 +1141,7 @@ class Simulation {
       missing = NotThere(wanted, unwanted);
       if (!missing.empty()) continue;
       // It stays so, and everybody knows.
-      RunFor(absl::Seconds(3));
+      RunFor(absl::Seconds(2));
       missing = NotThere(wanted, unwanted);
       if (missing.empty()) break;
       ++coverage_["converged for a moment"];
@@ -1104,6 +1164,14 @@ class Simulation {
       }
     }
   }
+  // Through nodes that are still the same.
+  bool HasPending() {
+    for (int i = 0; i < kNodes; ++i) {
+      const auto at = pending_.find(Session(i));
+      if (at != pending_.end() && at->second > 0) return true;
+    }
+    return false;
+  }
   bool Answers(const std::string& name) {
     for (int via = 0; via < kNodes; ++via) {
       if (!cluster_.IsJoined(via)) return false;
@@ -1116,7 +1184,10 @@ class Simulation {
   }
 
   void Finish() {
-    RunFor(absl::Seconds(11));  // Calls that are under way end.
+    // Calls that are under way end, those of registrations included.
+    const BootTime end = Now() + absl::Seconds(11);
+    RunFor(absl::Seconds(2));
+    while (Now() < end && HasPending()) RunFor(absl::Milliseconds(200));
     Look();
     // Sessions through nodes that were reaped ended with those.
     for (int i = 0; i < kNodes; ++i) {
@@ -1145,6 +1216,8 @@ class Simulation {
   bool healed_ = false;
   BootTime busy_until_;
   uint64_t last_call_ = 0;
+  // Session -> its operations that have not ended.
+  std::map<std::string, int> pending_;
   std::map<std::string, int> coverage_;
 };
 

@@ -21,18 +21,19 @@
 namespace muster {
 
 enum class Scenario {
-  kMixed,      // Any of the faults below.
-  kCrash,      // Nodes die, their sentinels attest it (fault F1).
-  kHostLoss,   // Nodes and sentinels die (F2).
-  kPause,      // Shorter and longer than the fence (F3).
-  kPartition,  // Pairs, all of one, one way, flapping, resets (F8, F10, F12).
-  kStore,      // Unreachable, slow, answers lost or late, gaps, stalls.
-  kClocks,     // Reapers' clocks run 10 % or 24 % faster (F23).
-  kBury,       // Forced reaps of what is alive (R19).
-  kRestore,    // The store goes back; its generation is raised (F17).
-  kCrashLoop,  // A child that crashes; its supervisor fails over (F25).
-  kFlood,      // More casts than a mailbox takes (F27).
-  kOutage,     // The store is away for long, and nothing else (G13).
+  kMixed,       // Any of the faults below.
+  kCrash,       // Nodes die, their sentinels attest it (fault F1).
+  kHostLoss,    // Nodes and sentinels die (F2).
+  kPause,       // Shorter and longer than the fence (F3).
+  kPartition,   // Pairs, all of one, one way, flapping, resets (F8, F10, F12).
+  kStore,       // Unreachable, slow, answers lost or late, gaps, stalls.
+  kClocks,      // Reapers' clocks run 10 % or 24 % faster (F23).
+  kBury,        // Forced reaps of what is alive (R19).
+  kRestore,     // The store goes back; its generation is raised (F17).
+  kCrashLoop,   // A child that crashes; its supervisor fails over (F25).
+  kLateOrders,  // What a dead supervisor wrote arrives late (R17).
+  kFlood,       // More casts than a mailbox takes (F27).
+  kOutage,      // The store is away for long, and nothing else (G13).
   // Not part of what must hold: reapers' clocks run 45 % faster, beyond what
   // the fence allows for.
   kClocksControl,

@@ -172,6 +172,8 @@ TEST_P(FaultSimTest, KeepsEveryGuaranteeUnderEveryFault) {
                            "fault restore",
                            "fault supervisor_killed",
                            "fault flood",
+                           "fault orders_late",
+                           "fault old_messages",
                            "fault outage",
                            "fault caller_paused_owner_lost",
                            "reap silent",

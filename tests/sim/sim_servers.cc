@@ -20,9 +20,9 @@ using counter::v1::GetValueRequest;
 using counter::v1::IncrementRequest;
 using counter::v1::ResetRequest;
 
-constexpr absl::Duration kTick = absl::Milliseconds(150);
+constexpr absl::Duration kTick = absl::Milliseconds(200);
 // A watcher asks for a new monitor so many ticks after a DOWN.
-constexpr int kTicksToMonitor = 4;
+constexpr int kTicksToMonitor = 3;
 
 struct CrashNow {};
 struct TickNow {};
