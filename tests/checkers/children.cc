@@ -164,7 +164,6 @@ Verdict CheckFreeze(const History& history, const CheckOptions&) {
   std::set<std::string> serving;   // Answered before the outage.
   std::set<std::string> answered;  // Answered since its end.
   std::map<std::string, std::string> name_of;
-  std::set<std::string> invoked_since;
   const auto within = [&](const HistoryEvent& event) {
     return away || event.at_ns <= thaw_by_ns;
   };
@@ -187,7 +186,6 @@ Verdict CheckFreeze(const History& history, const CheckOptions&) {
           away = false;
           thaw_by_ns = event.at_ns + event.limit;
           answered.clear();
-          invoked_since.clear();
         }
         break;
       case EventKind::kStart:
@@ -204,7 +202,6 @@ Verdict CheckFreeze(const History& history, const CheckOptions&) {
         break;
       case EventKind::kInvoke:
         name_of[event.call] = event.name;
-        if (thaw_by_ns != 0) invoked_since.insert(event.call);
         break;
       case EventKind::kOk: {
         const auto at = name_of.find(event.call);

@@ -378,7 +378,10 @@ class Simulation {
     const absl::Duration timeout =
         Chance(50) ? absl::Seconds(5)
                    : absl::Milliseconds(200 + static_cast<int>(Below(1500)));
-    if (Chance(2)) return CallName(via, name, "call", timeout);
+    // Nothing ends in an outage of the store alone.
+    if (Chance(2) && !Is(Scenario::kOutage)) {
+      return CallName(via, name, "call", timeout);
+    }
     if (Chance(10)) return CallName(via, name, "get", timeout);
     if (Chance(8)) return CastName(via, name);
     CallName(via, name, "add", timeout,
