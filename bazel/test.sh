@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds everything and runs all tests.
 #
-#   bazel/test.sh [--sanitizers | --tsan | --gcc] [bazel arguments and targets...]
+#   bazel/test.sh [--sanitizers | --tsan | --gcc | --planted] [bazel arguments and targets...]
 #   bazel/test.sh --tidy [targets...]
 #
 #   --sanitizers  under the address and undefined-behaviour sanitizers
@@ -9,6 +9,8 @@
 #                 cannot see into (tag no-tsan). Without targets: node/, the
 #                 test kit and the conformance suites
 #   --gcc         with g++ instead of clang
+#   --planted     with bugs planted, each of which its checker must find.
+#                 Without targets: //tests/sim:planted_test
 #   --tidy        runs clang-tidy instead. Without targets: //node/...
 #
 # Without targets: //... . The last line is "N passed, N failed", counted in
@@ -27,6 +29,9 @@ for argument in "$@"; do
     --sanitizers) name=sanitizers config=(--config=asan) ;;
     --tsan) name=tsan config=(--config=tsan) everything=("${tsan[@]}") ;;
     --gcc) name=gcc config=(--config=gcc) ;;
+    --planted)
+      name=planted config=(--config=planted) everything=(//tests/sim:planted_test)
+      ;;
     --tidy) name=tidy ;;
     -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     *) arguments+=("$argument") ;;

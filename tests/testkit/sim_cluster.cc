@@ -4,6 +4,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "cluster/membership/reap.h"
+#include "cluster/store/event.h"
 #include "node/base/check.h"
 #include "node/types/pid.h"
 
@@ -11,6 +13,10 @@ namespace muster {
 namespace {
 
 constexpr absl::string_view kCluster = "sim";
+// What a sentinel takes to learn of a death, and how long it waits for an
+// answer of the store.
+constexpr absl::Duration kWaitpid = absl::Milliseconds(2);
+constexpr absl::Duration kAttestTry = absl::Milliseconds(400);
 
 absl::string_view LevelName(LogLevel level) {
   switch (level) {
@@ -61,7 +67,9 @@ SimCluster::SimCluster(uint64_t seed, int nodes, SimClusterOptions options)
       keeper_(world_.AddLane("keeper")),
       store_(std::make_unique<SimStoreService>(store_lane_, world_.random(),
                                                options_.store)),
-      nodes_(static_cast<size_t>(nodes)) {}
+      nodes_(static_cast<size_t>(nodes)) {
+  for (Node& node : nodes_) node.sentinel = store_->NewClient(keeper_);
+}
 
 SimCluster::~SimCluster() {
   for (int i = 0; i < size(); ++i) KillNode(i);
@@ -88,7 +96,10 @@ void SimCluster::StartNode(int index) {
   node.joined = false;
   node.paused = false;
   node.alive = std::make_shared<bool>(true);
-  node.lane = &world_.AddLane(absl::StrCat(NodeName(index), ".", node.starts));
+  node.epoch = Epoch();
+  node.lane =
+      &world_.AddLane(absl::StrCat(NodeName(index), ".", node.starts),
+                      options_.clock_rate ? options_.clock_rate(index) : 1.0);
   node.logger = std::make_unique<NodeLogger>(this, NodeName(index));
   node.transport =
       std::make_unique<SimTransport>(&network_, node.lane, Address(index));
@@ -120,6 +131,9 @@ void SimCluster::StartNode(int index) {
         node.started = status;
         node.joined = status.ok();
         if (!status.ok()) return;
+        const Membership& membership = node.host->membership();
+        node.epoch = Epoch{membership.generation(),
+                           static_cast<uint64_t>(membership.own_revision())};
         node.caller = std::make_unique<RuntimeCaller>(&node.host->runtime());
       },
       [this, index, alive] {
@@ -160,6 +174,38 @@ void SimCluster::KillNode(int index) {
   node.host.reset();
   node.transport.reset();
 }
+
+void SimCluster::CrashNode(int index) {
+  if (!IsUp(index)) return;
+  const Epoch epoch = EpochOf(index);
+  KillNode(index);
+  // waitpid returns a moment later; one that had not joined told its sentinel
+  // no epoch.
+  if (epoch.empty()) return;
+  keeper_.At(keeper_.clock().Boot() + kWaitpid,
+             [this, index, epoch] { Attest(index, epoch); });
+}
+
+void SimCluster::Attest(int index, Epoch epoch) {
+  store::v1::EventRecord event =
+      EndOfNode("node.attested", NodeName(index), epoch, "killed by signal 9",
+                {{"wait_status", "killed by signal 9"}});
+  Txn txn = AttestedReap(
+      keys_, NodeName(index), static_cast<int64_t>(epoch.revision),
+      PutEvent(
+          keys_, absl::StrCat(NodeName(index), "-sentinel"), std::move(event),
+          keeper_.clock().Wall(),
+          absl::StrCat(absl::Hex(world_.random().Next(), absl::kZeroPad16))));
+  nodes_[Index(index)].sentinel->Commit(
+      std::move(txn), kAttestTry,
+      [this, index, epoch](absl::StatusOr<TxnResult> result) {
+        if (result.ok()) return;
+        keeper_.At(keeper_.clock().Boot() + kAttestTry / 2,
+                   [this, index, epoch] { Attest(index, epoch); });
+      });
+}
+
+TxnResult SimCluster::Commit(Txn txn) { return store_->Apply(std::move(txn)); }
 
 void SimCluster::RestartNode(int index) {
   KillNode(index);
@@ -216,6 +262,10 @@ SimStore& SimCluster::store_client(int node) {
   return *nodes_[Index(node)].client;
 }
 
+SimStore& SimCluster::sentinel_client(int node) {
+  return *nodes_[Index(node)].sentinel;
+}
+
 // -- Talking to it -----------------------------------------------------------
 
 void SimCluster::StartCall(int via, const ServerRef& to, absl::string_view path,
@@ -229,6 +279,14 @@ void SimCluster::StartCall(int via, const ServerRef& to, absl::string_view path,
       [alive, done = std::move(done)](CallResult result) mutable {
         if (!alive.expired()) done(std::move(result));
       });
+}
+
+void SimCluster::StartCast(int via, const ServerRef& to, absl::string_view path,
+                           Payload request, const CallOptions& options) {
+  Node& node = nodes_[Index(via)];
+  MUSTER_CHECK(node.joined, "it has not joined");
+  node.caller->StartCast(to, path, std::move(request), options,
+                         [](absl::Status) {});
 }
 
 void SimCluster::StartApply(

@@ -56,6 +56,9 @@ struct SimClusterOptions {
       wrap_store;
   // Planted bug: nodes reap after this silence, whatever the profile says.
   absl::Duration reap_for_test = absl::ZeroDuration();
+  // How much faster than the world's the clock of a node runs; absent: all
+  // alike (guarantees A2).
+  std::function<double(int node)> clock_rate;
   // Every line that a node logs also goes to stderr.
   bool log_to_stderr = false;
 };
@@ -85,6 +88,9 @@ class SimCluster {
   // As SIGKILL: nothing of it runs any more, its peers and the store notice
   // what they notice of such a death.
   void KillNode(int node);
+  // As the death of a node whose sentinel lives: attests it to the store at
+  // once, and again until the store answers (guarantees R12).
+  void CrashNode(int node);
   void RestartNode(int node);
   // As SIGTERM: leaves, and is gone when this returns.
   void LeaveNode(int node);
@@ -110,6 +116,12 @@ class SimCluster {
   Scheduler& lane(int node);
   // Its client of the store, for faults.
   SimStore& store_client(int node);
+  // That of its sentinel, which lives as long as its host: always.
+  SimStore& sentinel_client(int node);
+  // Of the incarnation that runs or ran last; empty before it joined.
+  Epoch EpochOf(int node) const { return nodes_[Index(node)].epoch; }
+  // An operator's transaction, straight into the store.
+  TxnResult Commit(Txn txn);
 
   // -- Running -------------------------------------------------------------
   bool RunUntil(absl::FunctionRef<bool()> done,
@@ -123,6 +135,9 @@ class SimCluster {
   void StartCall(int via, const ServerRef& to, absl::string_view path,
                  Payload request, const CallOptions& options,
                  absl::AnyInvocable<void(CallResult)> done);
+  // A cast by a client of node `via`, whose fate nobody waits for.
+  void StartCast(int via, const ServerRef& to, absl::string_view path,
+                 Payload request, const CallOptions& options);
   // Runs until the answer is there.
   template <typename Response, typename Request>
   absl::StatusOr<Response> Call(int via, const ServerRef& to,
@@ -182,6 +197,8 @@ class SimCluster {
     uint64_t generation = 0;
     bool paused = false;
     bool joined = false;
+    Epoch epoch;
+    std::unique_ptr<SimStore> sentinel;
     std::optional<absl::Status> started;
     Scheduler* lane = nullptr;
     SimStore* client = nullptr;
@@ -195,6 +212,7 @@ class SimCluster {
 
   size_t Index(int node) const;
   void Reaped(int node);
+  void Attest(int node, Epoch epoch);
   // Ends an incarnation that closes itself: its streams close, its store
   // client goes.
   void EndNode(int node);

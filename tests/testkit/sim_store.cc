@@ -24,6 +24,8 @@ struct SimStoreService::Client {
   SimCut how = SimCut::kSilent;
   // Answers to transactions that will be lost.
   int lose_answers = 0;
+  bool watches_stalled = false;
+  absl::Duration request_delay;
   // Counts resets: what was sent before the latest one is lost.
   int64_t connection = 0;
   std::vector<std::shared_ptr<Operation>> under_way;
@@ -91,7 +93,7 @@ SimStoreService::SimStoreService(Scheduler& scheduler, RandomSource& random,
     : scheduler_(scheduler),
       random_(random),
       options_(options),
-      state_(options.state),
+      state_(std::make_unique<StoreState>(options.state)),
       alive_(std::make_shared<bool>(true)) {}
 
 SimStoreService::~SimStoreService() { *alive_ = false; }
@@ -105,8 +107,9 @@ std::unique_ptr<SimStore> SimStoreService::NewClient(Scheduler& node) {
 }
 
 absl::Duration SimStoreService::Latency() {
-  return options_.latency_min +
-         random_.Jitter(options_.latency_max - options_.latency_min);
+  return (options_.latency_min +
+          random_.Jitter(options_.latency_max - options_.latency_min)) *
+         slowness_;
 }
 
 // --- Operations ---
@@ -124,7 +127,11 @@ void SimStoreService::Send(std::shared_ptr<Operation> operation) {
     });
     return;
   }
-  scheduler_.At(scheduler_.clock().Boot() + Latency(),
+  absl::Duration delay = Latency();
+  if (client.request_delay > absl::ZeroDuration()) {
+    delay += random_.Jitter(client.request_delay);
+  }
+  scheduler_.At(scheduler_.clock().Boot() + delay,
                 [this, alive = alive_, operation] {
                   if (*alive) Arrive(operation);
                 });
@@ -134,9 +141,9 @@ void SimStoreService::Arrive(std::shared_ptr<Operation> operation) {
   Client& client = *operation->client;
   // The packet was lost, or its connection was reset before it was read.
   if (client.cut || operation->connection != client.connection) return;
-  const int64_t before = state_.revision();
-  absl::AnyInvocable<void()> answer = operation->apply(state_);
-  if (state_.revision() != before) PumpAll();
+  const int64_t before = state_->revision();
+  absl::AnyInvocable<void()> answer = operation->apply(*state_);
+  if (state_->revision() != before) PumpAll();
   if (operation->is_txn && client.lose_answers > 0) {
     --client.lose_answers;
     return;
@@ -161,9 +168,12 @@ void SimStoreService::PumpAll() {
 }
 
 void SimStoreService::Pump(const std::shared_ptr<Follower>& follower) {
-  if (follower->done || follower->client->cut) return;
+  if (follower->done || follower->client->cut ||
+      follower->client->watches_stalled) {
+    return;
+  }
   absl::StatusOr<StoreState::Slice> slice =
-      state_.Events(follower->prefix, follower->next_revision, SIZE_MAX);
+      state_->Events(follower->prefix, follower->next_revision, SIZE_MAX);
   if (!slice.ok()) {
     follower->done = true;
     follower->sent.push_back(
@@ -269,8 +279,33 @@ void SimStoreService::LoseAnswers(SimStore& client, int count) {
   client.client_->lose_answers = count;
 }
 
+TxnResult SimStoreService::Apply(Txn txn) {
+  TxnResult result = state_->Apply(std::move(txn));
+  PumpAll();
+  return result;
+}
+
+void SimStoreService::StallWatches(SimStore& client, bool stalled) {
+  client.client_->watches_stalled = stalled;
+  if (stalled) return;
+  for (const auto& follower : client.client_->followers) Pump(follower);
+}
+
+void SimStoreService::DelayRequests(SimStore& client, absl::Duration most) {
+  client.client_->request_delay = most;
+}
+
+void SimStoreService::ResetConnection(SimStore& client) {
+  Break(*client.client_);
+}
+
+void SimStoreService::Restore(StoreState state) {
+  state_ = std::make_unique<StoreState>(std::move(state));
+  for (const std::shared_ptr<Client>& client : clients_) Break(*client);
+}
+
 absl::Status SimStoreService::Compact(int64_t revision) {
-  return state_.Compact(revision);
+  return state_->Compact(revision);
 }
 
 // --- The client ---
@@ -301,9 +336,12 @@ void SimStore::Commit(Txn txn, absl::Duration timeout, Done<TxnResult> done) {
   auto shared_done = std::make_shared<Done<TxnResult>>(std::move(done));
   operation->client = client_;
   operation->is_txn = true;
-  operation->apply = [txn = std::move(txn),
-                      shared_done](StoreState& state) mutable {
-    return [shared_done, result = state.Apply(std::move(txn))]() mutable {
+  operation->apply = [txn = std::move(txn), shared_done,
+                      service = &service_](StoreState& state) mutable {
+    const Txn copy = service->options_.on_txn ? txn : Txn();
+    TxnResult result = state.Apply(std::move(txn));
+    if (service->options_.on_txn) service->options_.on_txn(copy, result);
+    return [shared_done, result = std::move(result)]() mutable {
       (*shared_done)(std::move(result));
     };
   };

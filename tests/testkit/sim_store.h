@@ -8,6 +8,7 @@
 #define MUSTER_TESTS_TESTKIT_SIM_STORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,8 @@ struct SimStoreOptions {
   absl::Duration latency_min = absl::Microseconds(200);
   absl::Duration latency_max = absl::Milliseconds(3);
   StoreStateOptions state;
+  // Sees each transaction when it is applied; for checkers.
+  std::function<void(const Txn& txn, const TxnResult& result)> on_txn;
 };
 
 // What a client that is cut off notices.
@@ -71,10 +74,26 @@ class SimStoreService {
   // are lost: DEADLINE_EXCEEDED, outcome UNKNOWN.
   void LoseAnswers(SimStore& client, int count);
 
+  // Latencies are this many times as long from now on: a slow disk.
+  void SetSlowness(double factor) { slowness_ = factor; }
+  // Its watches fall silent while its transactions go on (guarantees E6).
+  void StallWatches(SimStore& client, bool stalled);
+  // Requests of this client take up to so much longer, each its own time: a
+  // transaction may arrive when its sender is dead.
+  void DelayRequests(SimStore& client, absl::Duration most);
+  // As the loss of this client's connection, which comes back at once: what is
+  // under way fails, watches end.
+  void ResetConnection(SimStore& client);
+  // An operator puts back an earlier state, and the store starts anew with it:
+  // all connections are lost, and so is everything since.
+  void Restore(StoreState state);
+  // A transaction of nobody in particular, at once.
+  TxnResult Apply(Txn txn);
+
   // Forgets the history below `revision`; errors as StoreState::Compact.
   absl::Status Compact(int64_t revision);
   // For checkers: what is true now.
-  const StoreState& state() const { return state_; }
+  const StoreState& state() const { return *state_; }
 
  private:
   friend class SimStore;
@@ -94,7 +113,8 @@ class SimStoreService {
   Scheduler& scheduler_;
   RandomSource& random_;
   const Options options_;
-  StoreState state_;
+  double slowness_ = 1;
+  std::unique_ptr<StoreState> state_;
   // In the order of their making.
   std::vector<std::shared_ptr<Client>> clients_;
   // What new clients begin with.

@@ -146,7 +146,7 @@ class SimStream final : public Stream,
   // The oldest event of the inbox is here. False: nothing passes now.
   bool Arrive() {
     if (inbox_.empty()) return false;
-    if (network_->IsCut(local_, remote_)) {
+    if (network_->IsCut(remote_, local_)) {
       ++held_;
       return false;
     }
@@ -171,7 +171,7 @@ class SimStream final : public Stream,
   }
 
   void ArriveAll() {
-    if (network_->IsCut(local_, remote_)) {
+    if (network_->IsCut(remote_, local_)) {
       held_ = inbox_.size();
       return;
     }
@@ -201,9 +201,7 @@ class SimStream final : public Stream,
       peer->bytes_under_way_ -= message.size();
       if (waited && peer->bytes_under_way_ <= window) peer->Written();
     }
-    const uint64_t repeats = network_->options_.repeat_per_million;
-    const bool twice =
-        repeats > 0 && network_->random_->Below(1'000'000) < repeats;
+    const bool twice = network_->TakeRepeat(remote_, local_);
     if (twice && !closed_ && handler_ != nullptr) handler_->OnMessage(message);
     if (!closed_ && handler_ != nullptr) {
       handler_->OnMessage(std::move(message));
@@ -241,17 +239,41 @@ SimNetwork::~SimNetwork() {
 }
 
 void SimNetwork::Cut(absl::string_view a, absl::string_view b) {
-  cuts_.insert(Pair(a, b));
+  CutOneWay(a, b);
+  CutOneWay(b, a);
+}
+
+void SimNetwork::CutOneWay(absl::string_view from, absl::string_view to) {
+  cuts_.emplace(from, to);
 }
 
 void SimNetwork::Heal(absl::string_view a, absl::string_view b) {
-  cuts_.erase(Pair(a, b));
+  cuts_.erase({std::string(a), std::string(b)});
+  cuts_.erase({std::string(b), std::string(a)});
   ResumeStreams();
 }
 
 void SimNetwork::HealAll() {
   cuts_.clear();
   ResumeStreams();
+}
+
+void SimNetwork::Repeat(absl::string_view from, absl::string_view to,
+                        int count) {
+  const std::pair<std::string, std::string> way(from, to);
+  if (count > 0) {
+    repeats_[way] = count;
+  } else {
+    repeats_.erase(way);
+  }
+}
+
+bool SimNetwork::TakeRepeat(const std::string& from, const std::string& to) {
+  if (repeats_.empty()) return false;
+  const auto at = repeats_.find({from, to});
+  if (at == repeats_.end()) return false;
+  if (--at->second <= 0) repeats_.erase(at);
+  return true;
 }
 
 void SimNetwork::Reset(absl::string_view a, absl::string_view b) {
@@ -276,8 +298,8 @@ void SimNetwork::KillNode(absl::string_view address) {
   }
 }
 
-bool SimNetwork::IsCut(const std::string& a, const std::string& b) const {
-  return cuts_.contains(Pair(a, b));
+bool SimNetwork::IsCut(const std::string& from, const std::string& to) const {
+  return cuts_.contains({from, to});
 }
 
 absl::Duration SimNetwork::Latency() {
@@ -306,7 +328,7 @@ std::shared_ptr<SimStream> SimNetwork::Dial(
   const auto found = transports_.find(to);
   if (found == transports_.end()) {
     // A host that is cut off cannot refuse.
-    if (!IsCut(from->address(), to)) {
+    if (!IsCut(from->address(), to) && !IsCut(to, from->address())) {
       dialed->After(Latency(), [](SimStream* self) {
         self->End(absl::UnavailableError("nobody is at this address"));
       });
@@ -335,7 +357,7 @@ std::vector<std::shared_ptr<SimStream>> SimNetwork::StreamsAt(
 
 void SimNetwork::ResumeStreams() {
   for (const auto& [id, stream] : streams_) {
-    if (!IsCut(stream->local(), stream->remote())) stream->Resume();
+    if (!IsCut(stream->remote(), stream->local())) stream->Resume();
   }
 }
 

@@ -58,8 +58,13 @@ class SimNetwork {
   // and neither notices: what is under way waits for Heal(), dials run into
   // their limit. Twice is once.
   void Cut(absl::string_view a, absl::string_view b);
+  // Only what `from` sends to `to` is lost on the way.
+  void CutOneWay(absl::string_view from, absl::string_view to);
   void Heal(absl::string_view a, absl::string_view b);
   void HealAll();
+  // The next `count` messages from one to the other arrive twice, as from a
+  // sender that sends again what had arrived.
+  void Repeat(absl::string_view from, absl::string_view to, int count);
   // Breaks all streams between the two now: UNAVAILABLE on both sides.
   void Reset(absl::string_view a, absl::string_view b);
 
@@ -73,7 +78,10 @@ class SimNetwork {
   friend class SimTransport;
   using Streams = std::map<uint64_t, std::shared_ptr<SimStream>>;
 
-  bool IsCut(const std::string& a, const std::string& b) const;
+  // What `from` sends does not reach `to`.
+  bool IsCut(const std::string& from, const std::string& to) const;
+  // Takes one of the repeats.
+  bool TakeRepeat(const std::string& from, const std::string& to);
   absl::Duration Latency();
   std::shared_ptr<SimStream> Dial(SimTransport* from, std::string to,
                                   std::shared_ptr<StreamHandler> handler);
@@ -88,8 +96,9 @@ class SimNetwork {
 
   // Owned by the simulation's thread.
   std::map<std::string, SimTransport*> transports_;
-  // Pairs with the smaller address first.
+  // From, to.
   std::set<std::pair<std::string, std::string>> cuts_;
+  std::map<std::pair<std::string, std::string>, int> repeats_;
   // Both ends of every stream that is not over, by their age.
   Streams streams_;
   uint64_t last_stream_ = 0;

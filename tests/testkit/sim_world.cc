@@ -22,8 +22,10 @@ constexpr uint64_t kHashPrime = 0x100000001b3;
 // The scheduler of one simulated node.
 class SimWorld::Lane final : public Scheduler {
  public:
-  Lane(SimWorld* world, std::string name, absl::Duration offset)
-      : world_(world), name_(std::move(name)), clock_(&world->clock_, offset) {}
+  Lane(SimWorld* world, std::string name, absl::Duration offset, double rate)
+      : world_(world),
+        name_(std::move(name)),
+        clock_(&world->clock_, offset, rate) {}
 
   void Submit(Task* task) override {
     world_->CheckThread();
@@ -57,7 +59,7 @@ class SimWorld::Lane final : public Scheduler {
     if (paused_ || timers_.NextDue().is_infinite()) {
       return BootTime::Infinite();
     }
-    return timers_.NextDue() - clock_.offset();
+    return clock_.ToWorld(timers_.NextDue());
   }
 
   void MoveExpired() {
@@ -75,7 +77,7 @@ class SimWorld::Lane final : public Scheduler {
     const auto at = ready_.begin() + static_cast<std::ptrdiff_t>(index);
     Ready next = std::move(*at);
     ready_.erase(at);
-    world_->Trace(absl::StrCat(name_, " ", next.kind));
+    world_->TraceStep(name_, next.kind);
     // What blocks must not believe that it is on a worker.
     SetOnWorker(next.kind != "block");
     if (next.task != nullptr) {
@@ -103,18 +105,27 @@ class SimWorld::Lane final : public Scheduler {
     absl::AnyInvocable<void()> work;
   };
 
-  // The world's time with another reading.
+  // The world's time with another reading and speed.
   class LaneClock final : public Clock {
    public:
-    LaneClock(const SimClock* world, absl::Duration offset)
-        : world_(world), offset_(offset) {}
-    BootTime Boot() const override { return world_->Boot() + offset_; }
+    LaneClock(const SimClock* world, absl::Duration offset, double rate)
+        : world_(world), began_(world->Boot()), offset_(offset), rate_(rate) {}
+    BootTime Boot() const override {
+      if (rate_ == 1.0) return world_->Boot() + offset_;
+      return began_ + offset_ + (world_->Boot() - began_) * rate_;
+    }
     absl::Time Wall() const override { return world_->Wall(); }
-    absl::Duration offset() const { return offset_; }
+    // When this clock will read `due`, or a moment later.
+    BootTime ToWorld(BootTime due) const {
+      if (rate_ == 1.0) return due - offset_;
+      return began_ + (due - offset_ - began_) / rate_ + absl::Nanoseconds(2);
+    }
 
    private:
     const SimClock* const world_;
+    const BootTime began_;
     const absl::Duration offset_;
+    const double rate_;
   };
 
   SimWorld* const world_;
@@ -142,10 +153,11 @@ SimWorld::~SimWorld() {
   for (const auto& lane : lanes_) lane->DropAll();
 }
 
-Scheduler& SimWorld::AddLane(std::string name) {
+Scheduler& SimWorld::AddLane(std::string name, double rate) {
   CheckThread();
   lanes_.push_back(std::make_unique<Lane>(
-      this, std::move(name), random_.Jitter(options_.boot_spread)));
+      this, std::move(name), random_.Jitter(options_.boot_spread), rate));
+  living_.push_back(lanes_.back().get());
   return *lanes_.back();
 }
 
@@ -154,6 +166,8 @@ void SimWorld::KillLane(Scheduler& lane) {
   Lane* const found = Find(lane);
   Trace(absl::StrCat(found->name(), " killed"));
   found->Die();
+  living_.erase(std::remove(living_.begin(), living_.end(), found),
+                living_.end());
   found->DropAll();
 }
 
@@ -198,6 +212,13 @@ void SimWorld::RunReady() {
   while (RunOne()) MoveExpired();
 }
 
+void SimWorld::TraceStep(absl::string_view lane, absl::string_view kind) {
+  if (options_.on_trace) return Trace(absl::StrCat(lane, " ", kind));
+  Hash(static_cast<uint64_t>(clock_.Boot().nanoseconds()));
+  Hash(lane);
+  Hash(kind);
+}
+
 void SimWorld::Trace(absl::string_view line) {
   const std::string stamped =
       absl::StrCat(clock_.Boot().nanoseconds(), " ", line, "\n");
@@ -214,20 +235,21 @@ SimWorld::Lane* SimWorld::Find(Scheduler& lane) const {
 }
 
 void SimWorld::MoveExpired() {
-  for (const auto& lane : lanes_) lane->MoveExpired();
+  for (Lane* const lane : living_) lane->MoveExpired();
 }
 
 BootTime SimWorld::NextDue() const {
   BootTime due = BootTime::Infinite();
-  for (const auto& lane : lanes_) due = std::min(due, lane->NextDue());
+  for (const Lane* const lane : living_) due = std::min(due, lane->NextDue());
   return due;
 }
 
 bool SimWorld::RunOne() {
   MUSTER_CHECK(!stepping_, "a task cannot step its world");
-  std::vector<Lane*> can_run;
-  for (const auto& lane : lanes_) {
-    if (lane->CanRun()) can_run.push_back(lane.get());
+  std::vector<Lane*>& can_run = can_run_;
+  can_run.clear();
+  for (Lane* const lane : living_) {
+    if (lane->CanRun()) can_run.push_back(lane);
   }
   if (can_run.empty()) return false;
   ++steps_;
@@ -252,6 +274,11 @@ void SimWorld::Hash(absl::string_view bytes) {
   for (const char byte : bytes) {
     trace_hash_ = (trace_hash_ ^ static_cast<uint8_t>(byte)) * kHashPrime;
   }
+}
+
+void SimWorld::Hash(uint64_t number) {
+  trace_hash_ = (trace_hash_ ^ number) * kHashPrime;
+  trace_hash_ ^= trace_hash_ >> 29;
 }
 
 void SimWorld::CheckThread() const {

@@ -52,15 +52,16 @@ class SimWorld {
   SimWorld& operator=(const SimWorld&) = delete;
 
   uint64_t seed() const { return seed_; }
-  // The world's time. Each lane has a clock of its own with another reading
-  // and the same speed.
+  // The world's time. Each lane has a clock of its own with another reading,
+  // and another speed if it was given one.
   SimClock& clock() { return clock_; }
   // Feeds everything that is left to chance in this world.
   SimRandom& random() { return random_; }
 
   // A scheduler for one incarnation of a node. Valid as long as the world.
-  // Block() runs its work as an ordinary task, outside OnWorker().
-  Scheduler& AddLane(std::string name);
+  // Block() runs its work as an ordinary task, outside OnWorker(). `rate`: how
+  // much faster than the world's its clock runs (guarantees A2).
+  Scheduler& AddLane(std::string name, double rate = 1.0);
 
   // The node's process dies: all that waits on the lane is dropped, and so is
   // what comes later. A task of the lane that is running goes on to its end.
@@ -105,6 +106,9 @@ class SimWorld {
   bool RunOne();
   void AdvanceTo(BootTime to);
   void Hash(absl::string_view bytes);
+  void Hash(uint64_t number);
+  // Adds a step of a lane to the trace.
+  void TraceStep(absl::string_view lane, absl::string_view kind);
   void CheckThread() const;
 
   // Constant after construction.
@@ -116,6 +120,9 @@ class SimWorld {
   SimClock clock_;
   SimRandom random_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  // Those that are not dead, in the order of their making.
+  std::vector<Lane*> living_;
+  std::vector<Lane*> can_run_;  // Scratch of RunOne.
   bool stepping_ = false;
   uint64_t steps_ = 0;
   size_t steps_at_one_time_ = 0;
