@@ -1,0 +1,34 @@
+// Record: lines about what happened, in a file that outlives its OS process.
+#ifndef MUSTER_TESTS_CHAOS_RECORD_H_
+#define MUSTER_TESTS_CHAOS_RECORD_H_
+
+#include <cstdint>
+#include <string>
+
+#include "nlohmann/json.hpp"
+
+namespace chaos {
+
+// Now on CLOCK_BOOTTIME, which all OS processes of a machine share, in ns.
+int64_t BootNanoseconds();
+
+// THREADS: any.
+class Record {
+ public:
+  // Appends to `path`; ends the program if that cannot be opened.
+  explicit Record(const std::string& path);
+  ~Record();
+  Record(const Record&) = delete;
+  Record& operator=(const Record&) = delete;
+
+  // One write(2), so that kill -9 loses all of the line or none of it, and
+  // nothing once this has returned.
+  void Write(const nlohmann::json& event);
+
+ private:
+  int file_;
+};
+
+}  // namespace chaos
+
+#endif  // MUSTER_TESTS_CHAOS_RECORD_H_
