@@ -105,6 +105,7 @@ class Cluster:
         self.etcd = self.load = None
         self._load_rates = (calls, casts)
         self._started = []
+        self._plain = bool(os.environ.get("NEMESIS_PLAIN"))
         self.star = star.Star(self.node_names + self._etcd_names + [CLIENTS])
         try:
             self._certificates()
@@ -138,6 +139,9 @@ class Cluster:
     # --- Parts ----------------------------------------------------------------
 
     def _certificates(self):
+        if self._plain:
+            self.tls = None
+            return
         self.tls = Tls(self.binaries["muster"], self.directory, self.NAME)
         for name in self.node_names + self._etcd_names:
             self.tls.issue("node", name, "--san",
@@ -146,7 +150,7 @@ class Cluster:
         self._client = self.tls.issue("client", "load")
 
     def client_flags(self):
-        return ["--tls-dir", self._client]
+        return [] if self._plain else ["--tls-dir", self._client]
 
     def endpoint(self, name):
         return "%s:%d" % (self.star.address(name), NODE_PORT)
@@ -161,7 +165,7 @@ class Cluster:
             [self.binaries["node"], "node", "start", "--name", name,
              "--cluster", self.NAME, "--listen", self.endpoint(name),
              "--store", "etcd://" + self.etcd.addresses(),
-             "--tls-dir", "%s/node-%s" % (self.directory, name)] +
+             ] + ([] if self._plain else ["--tls-dir", "%s/node-%s" % (self.directory, name)]) +
             ([] if sentinel else ["--no-sentinel"]),
             "%s/%s.log" % (self.directory, name),
             {"CHAOS_RECORD": self.record(name)})
@@ -200,7 +204,7 @@ class Cluster:
             with open(path, "w") as f:
                 # Nodes are killed on purpose: that is not what intensity is
                 # for.
-                f.write("supervisor: tree%d\nintensity: 100000\nperiod: 1s\n"
+                f.write("supervisor: tree%d\nintensity: 1000\nperiod: 1s\n"
                         "children:\n" % first)
                 for name in names:
                     f.write("  - {id: %s, type: ledger}\n" % name)
@@ -220,8 +224,8 @@ class Cluster:
         done = subprocess.run(
             self.star.command(CLIENTS, [
                 self.binaries["muster"], *arguments, "--endpoint",
-                self.endpoints(without), "--tls-dir", self._admin,
-                "--timeout", timeout]),
+                self.endpoints(without),
+                "--timeout", timeout] + ([] if self._plain else ["--tls-dir", self._admin])),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=90, env={"PATH": "/usr/sbin:/usr/bin:/bin"})
         if done.returncode != 0:
@@ -236,10 +240,18 @@ class Cluster:
         return {n["name"]: n["epoch"]
                 for n in self.json("node", "list", without=without)}
 
+    def await_rejoined(self, name, epoch):
+        """Until a node is a member with another epoch than this."""
+        def anew():
+            try:
+                return self.members().get(name, epoch) != epoch
+            except RuntimeError:
+                return False  # The node that was asked is itself joining.
+        await_true("%s has joined anew" % name, anew)
+
     def owners(self, without=()):
         """Of every name of the run: (node, epoch)."""
-        listed = self.json("name", "list", "--limit", "10000",
-                           without=without)
+        listed = self.json("name", "list", without=without)
         return {n["name"]: (n["node"], n["epoch"]) for n in listed
                 if n["name"].startswith(self.PREFIX)}
 

@@ -6,8 +6,10 @@
 //
 // Reads commands from standard input, one a line; answers each with one line
 // of JSON on standard output:
-//   probe SECONDS NAME...  asks each name until it answers; milliseconds each
-//   stats                  calls so far by how they ended
+//   probe SECONDS HOST:PORT,... NAME...
+//          asks each name, through the first node that can be reached, until it
+//          answers; milliseconds each
+//   stats  calls so far by how they ended
 // and ends at the end of input.
 #include <algorithm>
 #include <atomic>
@@ -198,7 +200,7 @@ class Sessions {
 double Probe(Client& client, const std::string& name, absl::Duration patience,
              int64_t began) {
   CallOptions options;
-  options.timeout = absl::Milliseconds(500);
+  options.timeout = absl::Milliseconds(250);
   while (true) {
     const bool answered =
         LedgerClient(client, name).Read({}, options).Wait().ok();
@@ -209,16 +211,17 @@ double Probe(Client& client, const std::string& name, absl::Duration patience,
   }
 }
 
-json ProbeAll(const Options& options, std::istream& arguments) {
+json ProbeAll(std::istream& arguments) {
   const int64_t began = BootNanoseconds();
   double seconds = 0;
-  arguments >> seconds;
+  std::string endpoints;
+  arguments >> seconds >> endpoints;
   std::vector<std::string> names;
   for (std::string name; arguments >> name;) names.push_back(name);
   muster::ClientOptions once;
   once.attempts_max = 1;
   absl::StatusOr<std::unique_ptr<Client>> client =
-      Client::Connect(options.endpoints, once);
+      Client::Connect(endpoints, once);
   if (!client.ok()) return json{{"error", client.status().ToString()}};
   std::vector<double> taken(names.size(), -1);
   std::vector<std::thread> threads;
@@ -256,7 +259,7 @@ int main(int argc, char** argv) {
     words >> verb;
     json answer;
     if (verb == "probe") {
-      answer = ProbeAll(options, words);
+      answer = ProbeAll(words);
     } else if (verb == "stats") {
       answer = sessions.Stats();
     } else {

@@ -13,7 +13,6 @@ the reason.
 import argparse
 import json
 import random
-import statistics
 import subprocess
 import sys
 import time
@@ -74,8 +73,10 @@ class Trials:
         node = self.rng.choice(sorted(owned))
         return node, sorted(owned[node])
 
-    def probe(self, names, seconds=30):
-        self.cluster.load.start("probe %d %s" % (seconds, " ".join(names)))
+    def probe(self, names, without=(), seconds=30):
+        """Through nodes that clients can reach."""
+        self.cluster.load.start("probe %d %s %s" % (
+            seconds, self.cluster.endpoints(without), " ".join(names)))
 
     def probed(self):
         """Milliseconds until each answered, since the probe began."""
@@ -104,7 +105,7 @@ def crash(t, trials):
         must_have_happened("the sentinel has a child", pid != node.pid)
         began = boot()
         node.kill_node()
-        t.probe(names)
+        t.probe(names, (name,))
         probed = t.probed()
         lost = (probed["began"] - began) / 1e6
         failover += [ms + lost for ms in probed["milliseconds"].values()]
@@ -127,7 +128,7 @@ def host_loss(t, trials):
         began = boot()
         t.cluster.star.isolate(name)
         node.kill()
-        t.probe(names)
+        t.probe(names, (name,))
         probed = t.probed()
         lost = (probed["began"] - began) / 1e6
         failover += [ms + lost for ms in probed["milliseconds"].values()]
@@ -177,13 +178,12 @@ def long_pause(t, trials):
         epoch = t.cluster.members()[name]
         node.pause()
         began = boot()
-        t.probe(names)
+        t.probe(names, (name,))
         probed = t.probed()
         failover += list(probed["milliseconds"].values())
         time.sleep(max(0, 8 - (boot() - began) / 1e9))
         node.resume()
-        await_true("%s has a new epoch" % name, lambda: t.cluster.members().get(
-            name, epoch) != epoch, step=0.1)
+        t.cluster.await_rejoined(name, epoch)
         t.settle()
     return {"failover_ms": figures(failover),
             "met": figures(failover)["p99"] <= 5000}
@@ -198,7 +198,7 @@ def _cut_off(t, trials, seconds):
         t.cluster.star.isolate(name)
         began = boot()
         if seconds > 4:
-            t.probe(names)
+            t.probe(names, (name,))
             failover += list(t.probed()["milliseconds"].values())
         time.sleep(max(0, seconds - (boot() - began) / 1e9))
         must_have_happened("packets were sent into the cut",
@@ -206,9 +206,7 @@ def _cut_off(t, trials, seconds):
         t.cluster.star.rejoin(name)
         healed = boot()
         if seconds > 4:
-            await_true("%s has joined anew" % name, lambda:
-                       t.cluster.members().get(name, before) != before,
-                       step=0.05)
+            t.cluster.await_rejoined(name, before)
             rejoin.append((boot() - healed) / 1e6)
         else:
             expect(t.cluster.members()[name] == before,
@@ -297,7 +295,7 @@ def split(t, trials):
             for other in majority + [cluster_module.CLIENTS]:
                 t.cluster.star.cut(one, other)
         if owned:
-            t.probe(owned)
+            t.probe(owned, minority)
             failover += list(t.probed()["milliseconds"].values())
         t.cluster.star.heal()
         t.settle()
@@ -322,8 +320,7 @@ def cut_from_store(t, trials):
         time.sleep(8)
         failover += list(t.probed()["milliseconds"].values())
         t.cluster.star.heal()
-        await_true("%s has joined anew" % name, lambda:
-                   t.cluster.members().get(name, before) != before, step=0.05)
+        t.cluster.await_rejoined(name, before)
         t.settle()
     return {"answered_ms": figures(failover), "met": True}
 
@@ -413,7 +410,7 @@ def restart_all(t, trials):
             t.cluster.etcd.start(place)
         for name in t.cluster.node_names:
             t.cluster.start_node(name)
-        t.probe(t.cluster.names, 60)
+        t.probe(t.cluster.names, seconds=60)
         probed = t.probed()
         service.append((probed["began"] - began) / 1e6 +
                        max(probed["milliseconds"].values()))
