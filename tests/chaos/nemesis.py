@@ -1,7 +1,8 @@
 """Faults on real OS processes: runs rows of the fault matrix and reports.
 
   nemesis.py --node LEDGER_NODE --muster MUSTER --load LOAD --check CHECKER
-             [--rows F1,F6] [--trials N] [--report FILE.json] [--smoke]
+             [--rows F1,F6] [--trials N] [--smoke]
+             [--report FILE.json] [--markdown FILE.md]
 
 Each row injects one fault many times into a cluster under load, proves that the
 fault happened, and measures; afterwards the checkers read everything that nodes
@@ -24,12 +25,12 @@ from processes import await_true, boot
 ROWS = {}
 
 
-def row(name, title, trials, target, smoke=0):
-    """Registers a row: its trials, the figure to reach, and how many trials
-    belong to the smoke (0: none)."""
+def row(name, title, how, trials, target, smoke=0):
+    """Registers a row: the fault and how it is injected, its trials, the figure
+    to reach, and how many trials belong to the smoke (0: none)."""
     def register(function):
-        ROWS[name] = {"function": function, "title": title, "trials": trials,
-                      "target": target, "smoke": smoke}
+        ROWS[name] = {"function": function, "title": title, "how": how,
+                      "trials": trials, "target": target, "smoke": smoke}
         return function
     return register
 
@@ -93,7 +94,8 @@ class Trials:
 # --- Nodes --------------------------------------------------------------------
 
 
-@row("F1", "crash of a node (kill -9), its sentinel lives", 200,
+@row("F1", "crash of a node (kill -9), its sentinel lives",
+     "SIGKILL to the node's OS process", 200,
      "first good call to each of its names: p99 at most 1,000 ms", smoke=3)
 def crash(t, trials):
     failover, rejoin = [], []
@@ -118,7 +120,8 @@ def crash(t, trials):
             "met": figures(failover)["p99"] <= 1000}
 
 
-@row("F2", "loss of a host: node and sentinel, network cut first", 50,
+@row("F2", "loss of a host: node and sentinel, network cut first",
+     "its network is cut, then SIGKILL to both", 50,
      "first good call to each of its names: p99 at most 5,000 ms", smoke=1)
 def host_loss(t, trials):
     failover, rejoin = [], []
@@ -146,7 +149,8 @@ def host_loss(t, trials):
             figures(rejoin)["p99"] <= 2000}
 
 
-@row("F3", "node stopped for 1 s, less than F", 100,
+@row("F3", "node stopped for 1 s, less than F",
+     "SIGSTOP, SIGCONT after 1 s", 100,
      "0 restarts, 0 epoch changes, answers at most 100 ms after SIGCONT",
      smoke=2)
 def short_pause(t, trials):
@@ -167,7 +171,8 @@ def short_pause(t, trials):
             "met": figures(resumed)["p99"] <= 100}
 
 
-@row("F3b", "node stopped for 8 s, longer than F", 30,
+@row("F3b", "node stopped for 8 s, longer than F",
+     "SIGSTOP, SIGCONT after 8 s", 30,
      "its names answer elsewhere in at most 5,000 ms; the old owner never acts",
      smoke=1)
 def long_pause(t, trials):
@@ -221,7 +226,8 @@ def _cut_off(t, trials, seconds):
     return result
 
 
-@row("F6-2s", "node cut from everything for 2 s", 50, "nothing moves", smoke=1)
+@row("F6-2s", "node cut from everything for 2 s",
+     "the router drops its packets both ways", 50, "nothing moves", smoke=1)
 def cut_2s(t, trials):
     owners = t.cluster.owners()
     result = _cut_off(t, trials, 2)
@@ -229,20 +235,23 @@ def cut_2s(t, trials):
     return result
 
 
-@row("F6-10s", "node cut from everything for 10 s", 50,
+@row("F6-10s", "node cut from everything for 10 s",
+     "the router drops its packets both ways", 50,
      "failover p99 at most 5,000 ms, rejoined at most 2,000 ms after the heal",
      smoke=1)
 def cut_10s(t, trials):
     return _cut_off(t, trials, 10)
 
 
-@row("F6-60s", "node cut from everything for 60 s", 10,
+@row("F6-60s", "node cut from everything for 60 s",
+     "the router drops its packets both ways", 10,
      "failover p99 at most 5,000 ms, rejoined at most 2,000 ms after the heal")
 def cut_60s(t, trials):
     return _cut_off(t, trials, 60)
 
 
-@row("F8", "node cut from its peers, the store reachable", 50,
+@row("F8", "node cut from its peers, the store reachable",
+     "the router drops packets between it and every other node for 6 s", 50,
      "0 takeovers", smoke=1)
 def cut_from_peers(t, trials):
     for _ in range(trials):
@@ -262,7 +271,8 @@ def cut_from_peers(t, trials):
     return {"met": True}
 
 
-@row("F10", "two nodes cut from each other; both see a third", 50,
+@row("F10", "two nodes cut from each other; both see a third",
+     "the router drops packets between the two for 6 s", 50,
      "0 takeovers")
 def cut_pair(t, trials):
     for _ in range(trials):
@@ -277,7 +287,9 @@ def cut_pair(t, trials):
     return {"met": True}
 
 
-@row("F12", "2/3 split; the store's majority on either side", 30,
+@row("F12", "2/3 split; the store's majority on either side",
+     "the router drops packets between two sides, each with two or "
+     "three nodes and one or two etcds", 30,
      "failover of the minority's names p99 at most 6,000 ms")
 def split(t, trials):
     failover = []
@@ -306,7 +318,8 @@ def split(t, trials):
 # --- The store ------------------------------------------------------------------
 
 
-@row("F7", "node cut from the store, peers reachable", 50,
+@row("F7", "node cut from the store, peers reachable",
+     "the router drops packets between it and every etcd for 8 s", 50,
      "callers through others get an honest answer at once: refusal p99 at most "
      "50 ms once frozen; taken over after R", smoke=1)
 def cut_from_store(t, trials):
@@ -325,7 +338,8 @@ def cut_from_store(t, trials):
     return {"answered_ms": figures(failover), "met": True}
 
 
-@row("F14", "etcd's leader killed, or moved gracefully", 50,
+@row("F14", "etcd's leader killed, or moved gracefully",
+     "SIGKILL to the leader, and `etcdctl move-leader`, in turn", 50,
      "0 restarts, writes again in at most 2,500 ms", smoke=2)
 def leader_change(t, trials):
     before = t.cluster.owners(), t.cluster.members()
@@ -352,7 +366,8 @@ def leader_change(t, trials):
     return {"new_leader_ms": figures(writes), "met": True}
 
 
-@row("F15", "etcd's leader stopped for 10 s", 20,
+@row("F15", "etcd's leader stopped for 10 s",
+     "SIGSTOP, SIGCONT after 10 s", 20,
      "0 duplicates, 0 needless reaps")
 def leader_pause(t, trials):
     before = t.cluster.owners(), t.cluster.members()
@@ -373,7 +388,8 @@ def leader_pause(t, trials):
     return {"met": True}
 
 
-@row("G13", "etcd away for 60 s: all members killed, then started", 3,
+@row("G13", "etcd away for 60 s: all members killed, then started",
+     "SIGKILL to all members, started again on their data", 3,
      "0 restarts, 0 takeovers, thaw p99 at most 2,000 ms, state equal")
 def store_away(t, trials):
     thaw = []
@@ -396,7 +412,8 @@ def store_away(t, trials):
 # --- Everything at once -----------------------------------------------------------
 
 
-@row("F37", "all nodes and the store restart at once", 10,
+@row("F37", "all nodes and the store restart at once",
+     "SIGKILL to all nodes, sentinels and etcds, then all are started", 10,
      "full service at most 10,000 ms after the start")
 def restart_all(t, trials):
     service = []
@@ -419,7 +436,8 @@ def restart_all(t, trials):
             "met": figures(service)["p99"] <= 10000}
 
 
-@row("F38", "drain of every node in turn under load (rolling restart)", 20,
+@row("F38", "drain of every node in turn under load (rolling restart)",
+     "SIGTERM to one node after another, each started again", 20,
      "0 failed calls", smoke=1)
 def rolling_drain(t, trials):
     seconds = []
@@ -446,7 +464,9 @@ def failures(t):
                if status != "OK")
 
 
-@row("F42", "several at once, seeded: F1, F3, F6, F8, F14 at random times", 60,
+@row("F42", "several at once, seeded: F1, F3, F6, F8, F14 at random times",
+     "one of F1, F3, F6, F8 and F14 after another, at random times and "
+     "lengths", 60,
      "all checkers clean, everything runs after the heal")
 def several(t, trials):
     done = []
@@ -477,6 +497,35 @@ def several(t, trials):
     t.settle()
     return {"faults": {w: done.count(w) for w in sorted(set(done))},
             "met": True}
+
+
+# --- Reporting ----------------------------------------------------------------------
+
+
+def measured_text(measured):
+    """Such as "failover 312 / 640 / 702 ms (n=40)"."""
+    texts = []
+    for key, value in measured.items():
+        if isinstance(value, dict) and "p50" in value:
+            texts.append("%s %s / %s / %s ms (n=%d)" % (
+                key.replace("_ms", "").replace("_", " "), value["p50"],
+                value["p99"], value["max"], value["n"]))
+        else:
+            texts.append("%s %s" % (key, value))
+    return "; ".join(texts) or "as it was"
+
+
+def markdown(results):
+    """A table of results for docs/reliability.md."""
+    lines = ["| # | fault | injection | trials | measured: p50 / p99 / max | "
+             "target | verdict |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for result in results:
+        spec = ROWS[result["row"]]
+        lines.append("| %s | %s | %s | %d | %s | %s | %s |" % (
+            result["row"], spec["title"], spec["how"], result["trials"],
+            measured_text(result.get("measured", {})), spec["target"],
+            result["verdict"]))
+    return "\n".join(lines) + "\n"
 
 
 # --- Running ------------------------------------------------------------------------
@@ -542,6 +591,7 @@ def main():
     parser.add_argument("--names", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", default="")
+    parser.add_argument("--markdown", default="")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
 
@@ -567,6 +617,9 @@ def main():
         if arguments.report:
             with open(arguments.report, "w") as f:
                 json.dump(results, f, indent=1)
+        if arguments.markdown:
+            with open(arguments.markdown, "w") as f:
+                f.write(markdown(results))
     bad = [r["row"] for r in results if r["verdict"].startswith("FAILED")]
     print("rows: %d, failed: %s" % (len(results), ", ".join(bad) or "none"))
     return 1 if bad else 0
