@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cluster/membership/reap.h"
+#include "cluster/store/event.h"
 #include "google/protobuf/util/time_util.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
@@ -24,6 +26,9 @@ constexpr absl::Duration kOtherPoll = absl::Milliseconds(200);
 // As many new heartbeats prove that it lives: a dead node's last one or two may
 // still have been on their way to the store.
 constexpr int kOtherMoves = 3;
+// How soon a question about a grave that the store did not answer is asked
+// again.
+constexpr absl::Duration kGraveRetry = absl::Milliseconds(50);
 // Only the lowest node ids watch heartbeats and reap (guarantees R5).
 constexpr size_t kReapers = 3;
 
@@ -101,7 +106,8 @@ void Membership::ReadMeta() {
   // than at any earlier start (guarantees R16).
   meta.set_generation(
       store_->embedded()
-          ? static_cast<uint64_t>(absl::ToUnixMillis(clock_->Wall()))
+          ? std::max(static_cast<uint64_t>(absl::ToUnixMillis(clock_->Wall())),
+                     options_.min_generation + 1)
           : 1);
   *meta.mutable_profile() = options_.profile.ToProto();
   meta.set_schema_min(kSchema);
@@ -145,7 +151,58 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
   }
   cluster_id_ = meta.cluster_id();
   generation_ = meta.generation();
+  if (generation_ < options_.min_generation) {
+    OldGeneration(result->gets[0][0], std::move(meta));
+    return;
+  }
+  const int64_t revision = result->gets[0][0].mod_revision;
+  const bool greater = generation_ > options_.min_generation;
+  if (!store_->embedded() && revision != result->gets[0][0].create_revision) {
+    MutexLock lock(&mu_);
+    graves_.ObserveRaise(revision, greater && options_.min_generation > 0,
+                         clock_->Boot());
+  }
+  if (greater && listener_.on_generation) listener_.on_generation(generation_);
   TryCreate();
+}
+
+void Membership::OldGeneration(const KeyValue& item, store::v1::Meta meta) {
+  if (!options_.raise_generation) {
+    JoinFailed(
+        Error(absl::StatusCode::kFailedPrecondition, "OLD_GENERATION",
+              absl::StrCat(
+                  "the store ", store_->ToString(), " has generation ",
+                  generation_, " of cluster '", options_.cluster,
+                  "', but this node has seen ", options_.min_generation,
+                  ": the store was restored from a backup. Once no node serves "
+                  "from another copy of it, start this one with "
+                  "--raise-generation ",
+                  options_.cluster))
+            .With("generation", absl::StrCat(generation_))
+            .With("seen", absl::StrCat(options_.min_generation))
+            .NotExecuted());
+    return;
+  }
+  meta.set_generation(options_.min_generation + 1);
+  store::v1::EventRecord event;
+  event.set_kind("cluster.generation");
+  event.mutable_old_epoch()->set_generation(generation_);
+  event.mutable_new_epoch()->set_generation(meta.generation());
+  event.set_text(absl::StrCat("generation raised to ", meta.generation(),
+                              " by node '", options_.node, "' as it started"));
+  logger_->Warning(event.text());
+  Txn txn =
+      RaiseGeneration(keys_, item, std::move(meta), Journal(std::move(event)));
+  std::weak_ptr<bool> alive = alive_;
+  store_->Commit(
+      std::move(txn), kTxnTimeout,
+      [this, alive, strand = strand_](absl::StatusOr<TxnResult> result) {
+        if (alive.expired()) return;
+        strand->Post([this, alive, status = result.status()] {
+          if (alive.expired()) return;
+          RetryJoin(absl::ZeroDuration(), [this] { ReadMeta(); }, status);
+        });
+      });
 }
 
 void Membership::TryCreate() {
@@ -168,6 +225,15 @@ void Membership::TryCreate() {
   txn.compares.push_back(Compare::Absent(node));
   txn.then.push_back(StoreOp::Put(node, record.SerializeAsString()));
   txn.then.push_back(StoreOp::Put(heartbeat, beat.SerializeAsString()));
+  // The event's own revision is N.
+  store::v1::EventRecord event;
+  event.set_kind("node.joined");
+  event.set_node(options_.node);
+  event.mutable_new_epoch()->set_generation(generation_);
+  event.set_text(absl::StrCat("joined at ", options_.address));
+  (*event.mutable_evidence())["address"] = options_.address;
+  (*event.mutable_evidence())["incarnation"] = incarnation_;
+  txn.then.push_back(Journal(std::move(event)));
   txn.otherwise.push_back(StoreOp::Get(node));
   txn.otherwise.push_back(StoreOp::Get(heartbeat));
   const BootTime sent = clock_->Boot();
@@ -188,8 +254,15 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
     RetryJoin(kJoinRetry, [this] { TryCreate(); }, result.status());
     return;
   }
+  const BootTime now = clock_->Boot();
   if (result->succeeded) {
     own_revision_ = result->revision;
+    committed_revision_ = result->revision;
+    // Writing the record proved life as a heartbeat does (guarantees R2).
+    if (!store_->embedded()) {
+      ExtendFence(
+          *Proves(muster::Beat::kCommitted, sent, now, profile_).deadline);
+    }
   } else {
     if (result->gets.size() != 2 || result->gets[0].empty()) {
       RetryJoin(kJoinRetry, [this] { TryCreate(); }, absl::OkStatus());
@@ -197,9 +270,30 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
     }
     const KeyValue& node = result->gets[0][0];
     store::v1::NodeRecord record;
-    if (record.ParseFromString(node.value) &&
-        record.incarnation() == incarnation_) {
+    const bool parsed = record.ParseFromString(node.value);
+    if (parsed && record.incarnation() == incarnation_) {
+      // Of a try whose answer was lost. To have read it proves nothing: the
+      // fence stays closed until a heartbeat commits (guarantees E4).
       own_revision_ = node.create_revision;
+    } else if (std::optional<std::string> proof =
+                   parsed && options_.proof_of_death
+                       ? options_.proof_of_death(
+                             record,
+                             Epoch{generation_,
+                                   static_cast<uint64_t>(node.create_revision)})
+                       : std::nullopt;
+               proof.has_value()) {
+      logger_->Info(absl::StrCat("the old node '", options_.node,
+                                 "' is dead (this one ", *proof,
+                                 "); ending its membership"));
+      ReapOther(AttestedReap(
+          keys_, options_.node, node.create_revision,
+          Journal(EndOfNode(
+              "node.attested", options_.node,
+              Epoch{generation_, static_cast<uint64_t>(node.create_revision)},
+              "its successor proved that its OS process had ended",
+              {{"proof", *std::move(proof)}}))));
+      return;
     } else {
       WaitForOther(node.create_revision, result->gets[1].empty()
                                              ? 0
@@ -207,13 +301,8 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
       return;
     }
   }
-  // Writing the record proved life as a heartbeat does (guarantees R2).
-  if (store_->embedded()) {
-    fence_.Extend(BootTime::Infinite());
-  } else {
-    fence_.Extend(sent + profile_.fence);
-  }
-  last_committed_ = clock_->Boot();
+  if (store_->embedded()) fence_.Extend(BootTime::Infinite());
+  last_committed_ = now;
   Finished();
 }
 
@@ -243,24 +332,26 @@ void Membership::WaitForOther(int64_t node_revision,
                    .With("node", options_.node)
                    .NotExecuted());
     return;
-  } else if (now - other_since_ >= profile_.reap) {
-    ReapOther(node_revision, heartbeat_revision);
+  } else if (now - other_since_ >= SilenceToReap(profile_)) {
+    logger_->Info(absl::StrCat(
+        "the old node '", options_.node, "' was silent for ",
+        absl::FormatDuration(profile_.reap), "; ending its membership"));
+    ReapOther(SilentReap(
+        keys_, options_.node, node_revision, heartbeat_revision,
+        Journal(EndOfNode(
+            "node.reaped", options_.node,
+            Epoch{generation_, static_cast<uint64_t>(node_revision)},
+            "silent; reaped by its successor",
+            {{"silence_ms",
+              absl::StrCat(absl::ToInt64Milliseconds(now - other_since_))},
+             {"heartbeat_revision", absl::StrCat(heartbeat_revision)}}))));
     return;
   }
-  strand_->At(now + kOtherPoll, Alive([this] { TryCreate(); }));
+  strand_->At(std::min(now + kOtherPoll, other_since_ + profile_.reap),
+              Alive([this] { TryCreate(); }));
 }
 
-void Membership::ReapOther(int64_t node_revision, int64_t heartbeat_revision) {
-  logger_->Info(absl::StrCat(
-      "the old node '", options_.node, "' was silent for ",
-      absl::FormatDuration(profile_.reap), "; ending its membership"));
-  Txn txn;
-  txn.compares.push_back(Compare::CreateRevision(keys_.Node(options_.node),
-                                                 Op::kEqual, node_revision));
-  txn.compares.push_back(Compare::ModRevision(keys_.Heartbeat(options_.node),
-                                              Op::kEqual, heartbeat_revision));
-  txn.then.push_back(StoreOp::Delete(keys_.Node(options_.node)));
-  txn.then.push_back(StoreOp::Delete(keys_.Heartbeat(options_.node)));
+void Membership::ReapOther(Txn txn) {
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(
       std::move(txn), kTxnTimeout,
@@ -301,7 +392,20 @@ void Membership::Finished() {
                                      keys_.NodePrefix(), std::move(nodes));
   nodes_->Start();
   if (!store_->embedded()) {
-    BeatAt(clock_->Boot() + profile_.heartbeat);
+    ReplicaHandler graves;
+    graves.on_change = [this](const std::string& key, const KeyValue* now,
+                              int64_t) { GraveChanged(key, now); };
+    graves.on_synced = [] {};
+    graves.on_gap = [] {};
+    grave_records_ =
+        std::make_unique<Replica>(store_, strand_, clock_, random_, logger_,
+                                  keys_.GravePrefix(), std::move(graves));
+    grave_records_->Start();
+    if (fence_.Check(clock_->Boot())) {
+      BeatAt(clock_->Boot() + profile_.heartbeat);
+    } else {
+      Beat();
+    }
     strand_->At(clock_->Boot() + profile_.heartbeat,
                 Alive([this] { Sweep(); }));
     strand_->At(clock_->Boot() + profile_.reap,
@@ -316,14 +420,21 @@ void Membership::Leave(absl::AnyInvocable<void()> done) {
   }
   active_ = false;
   heartbeats_.reset();
-  Txn txn;
-  txn.compares.push_back(OwnEpoch());
-  txn.then.push_back(StoreOp::Delete(keys_.Node(options_.node)));
-  txn.then.push_back(StoreOp::Delete(keys_.Heartbeat(options_.node)));
   fence_.Close();
+  Txn txn =
+      AttestedReap(keys_, options_.node, own_revision_,
+                   Journal(EndOfNode(
+                       "node.left", options_.node,
+                       Epoch{generation_, static_cast<uint64_t>(own_revision_)},
+                       "left the cluster", {})));
   store_->Commit(
       std::move(txn), kTxnTimeout,
       [done = std::move(done)](absl::StatusOr<TxnResult>) mutable { done(); });
+}
+
+StoreOp Membership::Journal(store::v1::EventRecord event) const {
+  return PutEvent(keys_, options_.node, std::move(event), clock_->Wall(),
+                  random_->Hex(8));
 }
 
 // -- Heartbeats --------------------------------------------------------------
@@ -336,6 +447,11 @@ Compare Membership::OwnEpoch() const {
 void Membership::BeatAt(BootTime due) {
   strand_->Cancel(beat_timer_);
   beat_timer_ = strand_->At(due, Alive([this] { Beat(); }));
+}
+
+void Membership::ExtendFence(BootTime deadline) {
+  // The fence was made with this node's guard; the cluster's counts.
+  fence_.Extend(deadline - (profile_.guard - options_.profile.guard));
 }
 
 void Membership::Doubted() {
@@ -373,11 +489,16 @@ void Membership::Beaten(BootTime sent, uint64_t sequence,
                         absl::StatusOr<TxnResult> result) {
   if (!active_ || sequence != sequence_) return;
   const BootTime now = clock_->Boot();
-  if (result.ok() && !result->succeeded) {
+  const muster::Beat beat = !result.ok()        ? muster::Beat::kNoAnswer
+                            : result->succeeded ? muster::Beat::kCommitted
+                                                : muster::Beat::kRefused;
+  const AfterBeat after = Proves(beat, sent, now, profile_);
+  if (after.dead) {
     Reaped();
     return;
   }
-  if (!result.ok()) {
+  if (after.deadline.has_value()) ExtendFence(*after.deadline);
+  if (beat != muster::Beat::kCommitted) {
     // D stays as it is. Another endpoint may answer (the store turns to it).
     if (now - last_committed_ > profile_.fence / 2) {
       logger_->Warning(absl::StrCat("no heartbeat has been committed for ",
@@ -387,11 +508,24 @@ void Membership::Beaten(BootTime sent, uint64_t sequence,
     BeatAt(now + profile_.heartbeat / 5);
     return;
   }
-  // A span without commits: what others did not write meanwhile proves
-  // nothing (guarantees R5).
-  if (now - last_committed_ > profile_.heartbeat * 3) silence_.StartAnew(now);
+  if (result->revision < committed_revision_) {
+    // Revisions only grow, so this is another store than before (guarantees
+    // R7): what this node knows of the cluster is of the future.
+    logger_->Error(absl::StrCat(
+        "the store went back from revision ", committed_revision_, " to ",
+        result->revision,
+        ": was it restored from a backup? Then raise the generation: `muster "
+        "node raise-generation --confirm ",
+        options_.cluster, "`"));
+    Reaped();
+    return;
+  }
+  committed_revision_ = result->revision;
   last_committed_ = now;
-  fence_.Extend(sent + profile_.fence);
+  {
+    MutexLock lock(&mu_);
+    if (reaper_.has_value()) reaper_->Committed(now);
+  }
   BeatAt(std::max(sent + profile_.heartbeat, now));
 }
 
@@ -400,19 +534,24 @@ void Membership::Reaped() {
   fence_.Close();
   heartbeats_.reset();
   logger_->Error(absl::StrCat(
-      "node '", options_.node,
-      "' was taken for dead and its epoch has ended; it ends what it ran for "
-      "the cluster and joins anew"));
+      "the epoch of node '", options_.node,
+      "' has ended: it was taken for dead, removed, or all were ended. It ends "
+      "what it ran for the cluster and joins anew"));
   listener_.on_reaped();
 }
 
 // -- Others ------------------------------------------------------------------
 
 void Membership::NodeChanged(const std::string& key, const KeyValue* now,
-                             int64_t) {
+                             int64_t revision) {
   absl::StatusOr<Keys::Parsed> parsed = keys_.Parse(key);
   if (!parsed.ok()) return;
   const std::string& node = parsed->id;
+  if (node == options_.node && now == nullptr && revision > own_revision_) {
+    // So says the watch; the store alone knows.
+    Doubted();
+    return;
+  }
   std::optional<Member> died;
   if (now == nullptr) {
     MutexLock lock(&mu_);
@@ -437,17 +576,106 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
     }
     members_[node] = std::move(member);
   }
-  if (now == nullptr) silence_.Forget(node);
-  if (!active_) return;
-  if (died.has_value()) {
-    logger_->Info(absl::StrCat("node '", node, "' (epoch ",
-                               died->epoch.ToString(), ") is gone"));
-    listener_.on_death(node, died->epoch);
+  if (now == nullptr) {
+    MutexLock lock(&mu_);
+    if (reaper_.has_value()) reaper_->Forget(node);
   }
+  if (!active_) return;
+  if (died.has_value()) Died(node, died->epoch, revision);
   if (nodes_->synced()) {
     UpdateReaper();
     listener_.on_change();
   }
+}
+
+void Membership::Died(const std::string& node, Epoch epoch, int64_t revision) {
+  if (!active_) return;
+  logger_->Info(
+      absl::StrCat("node '", node, "' (epoch ", epoch.ToString(), ") is gone"));
+  // A grave is written in the transaction that ends the epoch, so a list as of
+  // that revision has it, or it has been removed since, which takes twice R.
+  std::weak_ptr<bool> alive = alive_;
+  store_->List(keys_.Grave(node), kTxnTimeout,
+               [this, alive, node, epoch, revision,
+                strand = strand_](absl::StatusOr<RangeResult> result) {
+                 if (alive.expired()) return;
+                 strand->Post([this, alive, node, epoch, revision,
+                               result = std::move(result)] {
+                   if (alive.expired() || !active_) return;
+                   const BootTime now = clock_->Boot();
+                   if (!result.ok() || result->revision < revision) {
+                     strand_->At(now + kGraveRetry,
+                                 Alive([this, node, epoch, revision] {
+                                   Died(node, epoch, revision);
+                                 }));
+                     return;
+                   }
+                   for (const KeyValue& item : result->items) {
+                     if (item.key == keys_.Grave(node))
+                       GraveChanged(item.key, &item);
+                   }
+                   const BootTime last =
+                       MayClaimFrom(node, static_cast<int64_t>(epoch.revision))
+                           .not_before;
+                   if (last <= now) {
+                     listener_.on_death(node, epoch);
+                     return;
+                   }
+                   strand_->At(last, Alive([this, node, epoch] {
+                                 if (!active_) return;
+                                 listener_.on_death(node, epoch);
+                                 listener_.on_change();
+                               }));
+                 });
+               });
+}
+
+void Membership::GraveChanged(const std::string& key, const KeyValue* now) {
+  absl::StatusOr<Keys::Parsed> parsed = keys_.Parse(key);
+  if (!parsed.ok()) return;
+  store::v1::GraveRecord grave;
+  if (now != nullptr && !grave.ParseFromString(now->value)) {
+    logger_->Error(absl::StrCat("the record ", LogSafe(key),
+                                " cannot be parsed; it is left alone"));
+    return;
+  }
+  MutexLock lock(&mu_);
+  if (now == nullptr) {
+    graves_.Forget(parsed->id);
+  } else {
+    graves_.Observe(parsed->id, static_cast<int64_t>(grave.node_revision()),
+                    now->mod_revision, clock_->Boot());
+  }
+}
+
+void Membership::RemoveOldGraves() {
+  std::vector<Graves::Old> old;
+  {
+    MutexLock lock(&mu_);
+    old = graves_.FindOld(profile_.reap, clock_->Boot());
+  }
+  for (const Graves::Old& grave : old) {
+    Txn txn;
+    txn.compares.push_back(Compare::ModRevision(
+        keys_.Grave(grave.node), Op::kEqual, grave.grave_revision));
+    txn.then.push_back(StoreOp::Delete(keys_.Grave(grave.node)));
+    store_->Commit(std::move(txn), kTxnTimeout,
+                   [](absl::StatusOr<TxnResult>) {});
+  }
+}
+
+ClaimGate Membership::MayClaimFrom(absl::string_view owner,
+                                   int64_t revision) const {
+  if (store_->embedded()) return {};
+  MutexLock lock(&mu_);
+  return graves_.Gate(owner, revision, profile_.reap);
+}
+
+std::optional<absl::Duration> Membership::SilentFor(
+    absl::string_view node) const {
+  MutexLock lock(&mu_);
+  if (!reaper_.has_value()) return std::nullopt;
+  return reaper_->SilentFor(node, clock_->Boot());
 }
 
 void Membership::UpdateReaper() {
@@ -463,15 +691,31 @@ void Membership::UpdateReaper() {
   }
   if (!reaper) {
     heartbeats_.reset();
+    MutexLock lock(&mu_);
+    reaper_.reset();
     return;
   }
   if (heartbeats_ != nullptr) return;
-  silence_ = Silence();
+  {
+    Profile profile = profile_;
+    if (options_.reap_for_test > absl::ZeroDuration()) {
+      profile.reap = options_.reap_for_test;
+    }
+    MutexLock lock(&mu_);
+    reaper_.emplace(profile);
+    reaper_->Committed(last_committed_);
+  }
   ReplicaHandler handler;
   handler.on_change = [this](const std::string& key, const KeyValue* now,
                              int64_t) { HeartbeatChanged(key, now); };
-  handler.on_synced = [] {};
-  handler.on_gap = [this] { silence_.StartAnew(clock_->Boot()); };
+  handler.on_synced = [this] {
+    MutexLock lock(&mu_);
+    reaper_->WatchReady(clock_->Boot());
+  };
+  handler.on_gap = [this] {
+    MutexLock lock(&mu_);
+    reaper_->WatchBroke();
+  };
   heartbeats_ =
       std::make_unique<Replica>(store_, strand_, clock_, random_, logger_,
                                 keys_.HeartbeatPrefix(), std::move(handler));
@@ -512,26 +756,37 @@ void Membership::ReapersListed(absl::StatusOr<RangeResult> result) {
 void Membership::HeartbeatChanged(const std::string& key, const KeyValue* now) {
   absl::StatusOr<Keys::Parsed> parsed = keys_.Parse(key);
   if (!parsed.ok() || parsed->id == options_.node) return;
-  if (now == nullptr) {
-    silence_.Forget(parsed->id);
-    return;
-  }
-  // The epoch comes with the beat, so that both are of one moment.
   store::v1::HeartbeatRecord beat;
-  if (!beat.ParseFromString(now->value)) return;
-  silence_.Observe(parsed->id, static_cast<int64_t>(beat.node_revision()),
-                   now->mod_revision, clock_->Boot());
+  if (now != nullptr && !beat.ParseFromString(now->value)) return;
+  MutexLock lock(&mu_);
+  if (!reaper_.has_value()) return;
+  if (now == nullptr) {
+    reaper_->Forget(parsed->id);
+  } else {
+    // The epoch comes with the beat, so that both are of one moment.
+    reaper_->Observe(parsed->id, static_cast<int64_t>(beat.node_revision()),
+                     now->mod_revision, clock_->Boot());
+  }
 }
 
 void Membership::Sweep() {
   if (!active_) return;
   const BootTime now = clock_->Boot();
-  if (heartbeats_ != nullptr && fence_.Check(now)) {
-    const absl::Duration reap = options_.reap_for_test > absl::ZeroDuration()
-                                    ? options_.reap_for_test
-                                    : profile_.reap;
-    for (const Silence::Overdue& overdue : silence_.Find(reap, now)) {
-      Reap(overdue);
+  if (heartbeats_ != nullptr) {
+    std::vector<Silence::Overdue> due;
+    {
+      MutexLock lock(&mu_);
+      const bool was_braked = reaper_->braked();
+      due = reaper_->Sweep(members_.size(), now);
+      if (reaper_->braked() && !was_braked) {
+        logger_->Warning(
+            "many nodes look silent at once: perhaps it is this one, or the "
+            "store. None is reaped before another R, then one at a time");
+      }
+    }
+    if (fence_.Check(now)) {
+      for (const Silence::Overdue& overdue : due) Reap(overdue);
+      RemoveOldGraves();
     }
   }
   strand_->At(now + profile_.heartbeat / 5, Alive([this] { Sweep(); }));
@@ -544,17 +799,24 @@ void Membership::Reap(const Silence::Overdue& overdue) {
     if (at == nodes_->items().end()) return;
     node_revision = at->second.create_revision;
   }
-  silence_.Forget(overdue.node);  // Not again before the next observation.
+  std::optional<absl::Duration> silent;
+  {
+    MutexLock lock(&mu_);
+    silent = reaper_->SilentFor(overdue.node, clock_->Boot());
+    reaper_->Forget(overdue.node);  // Not again before the next observation.
+  }
   logger_->Warning(absl::StrCat("node '", overdue.node, "' was silent for ",
                                 absl::FormatDuration(profile_.reap),
                                 "; ending its membership"));
-  Txn txn;  // guarantees R4
-  txn.compares.push_back(Compare::CreateRevision(keys_.Node(overdue.node),
-                                                 Op::kEqual, node_revision));
-  txn.compares.push_back(Compare::ModRevision(
-      keys_.Heartbeat(overdue.node), Op::kEqual, overdue.heartbeat_revision));
-  txn.then.push_back(StoreOp::Delete(keys_.Node(overdue.node)));
-  txn.then.push_back(StoreOp::Delete(keys_.Heartbeat(overdue.node)));
+  Txn txn = SilentReap(
+      keys_, overdue.node, node_revision, overdue.heartbeat_revision,
+      Journal(EndOfNode(
+          "node.reaped", overdue.node,
+          Epoch{generation_, static_cast<uint64_t>(node_revision)},
+          absl::StrCat("silent; reaped by '", options_.node, "'"),
+          {{"silence_ms", absl::StrCat(absl::ToInt64Milliseconds(
+                              silent.value_or(profile_.reap)))},
+           {"heartbeat_revision", absl::StrCat(overdue.heartbeat_revision)}})));
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(std::move(txn), kTxnTimeout,
                  [this, alive, overdue,
@@ -566,7 +828,9 @@ void Membership::Reap(const Silence::Overdue& overdue) {
                    // heartbeat that the watch will bring.
                    strand->Post([this, alive, overdue] {
                      if (alive.expired()) return;
-                     silence_.Observe(overdue.node, overdue.node_revision,
+                     MutexLock lock(&mu_);
+                     if (!reaper_.has_value()) return;
+                     reaper_->Observe(overdue.node, overdue.node_revision,
                                       overdue.heartbeat_revision,
                                       clock_->Boot());
                    });
@@ -608,6 +872,7 @@ bool Membership::IsCurrent(absl::string_view node, int64_t revision) const {
 void Membership::StopWatching() {
   nodes_.reset();
   heartbeats_.reset();
+  grave_records_.reset();
 }
 
 }  // namespace muster

@@ -1,9 +1,11 @@
 // Membership: this node's place in the cluster, and who else is in it.
 //
-// The protocol is guarantees R1 to R7: a permanent record for each node, whose
-// create revision is the node's epoch N; heartbeats as committed transactions
-// that alone move the fence; reaping as one compare-and-set by whoever has
-// seen no heartbeat for R on its own clock.
+// The protocol is guarantees R1 to R7, R12 and R19: a permanent record for each
+// node, whose create revision is the node's epoch N; heartbeats as committed
+// transactions that alone move the fence; reaping as one compare-and-set by
+// whoever has seen no heartbeat for R on its own clock, or has a proof of
+// death, or leaves a grave. When and whether is decided in ownership.h, how in
+// reap.h.
 #ifndef MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 #define MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 
@@ -19,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "cluster/membership/ownership.h"
 #include "cluster/membership/profile.h"
 #include "cluster/store/keys.h"
 #include "cluster/store/replica.h"
@@ -51,6 +54,19 @@ struct MembershipOptions {
   // A planted bug of tests: others are reaped after this silence, unchecked.
   // Zero: as the profile says.
   absl::Duration reap_for_test = absl::ZeroDuration();
+  // Greatest generation that this node has ever seen, from its data directory;
+  // 0 if it has none. It does not serve under a smaller one (guarantees R7).
+  uint64_t min_generation = 0;
+  // If the cluster's generation is smaller: raise it above, because the store
+  // has been restored from a backup. Else joining is refused.
+  bool raise_generation = false;
+  // Asked about a record of this node's name that is in the way: a proof that
+  // the incarnation that wrote it has no thread any more, for people, such as
+  // "holds the lock of /var/lib/muster/a"; absent if that is not known. With a
+  // proof it is reaped at once (guarantees R12, R19), else after R of silence.
+  std::function<std::optional<std::string>(const store::v1::NodeRecord& record,
+                                           Epoch epoch)>
+      proof_of_death;
 };
 
 struct Joined {
@@ -63,10 +79,15 @@ struct Joined {
 struct MembershipListener {
   // Somebody joined, left or died.
   std::function<void()> on_change;
-  // This incarnation of a node is dead for ever.
+  // This incarnation of a node is dead for ever and can act no more: said at
+  // once when it left, was attested dead or was silent for R; R after a forced
+  // reap.
   std::function<void(const std::string& node, Epoch epoch)> on_death;
   // This node's own epoch is dead: end all global servers, join anew.
   std::function<void()> on_reaped;
+  // May be empty. The cluster has this generation, which is greater than
+  // min_generation: to be remembered before anything is served under it.
+  std::function<void(uint64_t generation)> on_generation;
 };
 
 // Owns this node's record and heartbeat, the fence's deadline, and a copy of
@@ -81,8 +102,10 @@ class Membership final : public PeerDirectory {
 
   // Writes this node's record. If its name has one already, waits: a heartbeat
   // that moves means a living node (ALREADY_EXISTS NODE_EXISTS); silence for R
-  // means a dead one, which is reaped. UNAVAILABLE: the store did not answer
-  // within 10 s. `done` comes once; on success heartbeats and reaping run.
+  // means a dead one, which is reaped; a proof of its death spares the wait.
+  // UNAVAILABLE: the store did not answer within 10 s. FAILED_PRECONDITION
+  // OLD_GENERATION: this node has seen a greater generation. `done` comes once;
+  // on success heartbeats and reaping run.
   void Join(absl::AnyInvocable<void(absl::StatusOr<Joined>)> done);
   // Deletes this node's record, so that others need not wait; then nothing
   // here acts any more.
@@ -108,17 +131,27 @@ class Membership final : public PeerDirectory {
   // Whether `node` is a member with this epoch revision, as far as is known.
   bool IsCurrent(absl::string_view node, int64_t revision) const;
 
+  // What a claim of a name of epoch `revision` of `owner`, which is not a
+  // member any more, must wait for and compare (guarantees R19). `owner` is
+  // empty for a name without a record.
+  ClaimGate MayClaimFrom(absl::string_view owner, int64_t revision) const;
+  // How long `node` has been silent; absent if this node does not reap.
+  std::optional<absl::Duration> SilentFor(absl::string_view node) const;
+  const Profile& profile() const { return profile_; }
+
   // Ends its watches, so that the store can go; the strand is closed.
   void StopWatching();
 
  private:
   void ReadMeta();
   void EnsureMeta(absl::StatusOr<TxnResult> result);
+  // The cluster's generation is smaller than one that this node has seen.
+  void OldGeneration(const KeyValue& item, store::v1::Meta meta);
   void TryCreate();
   void Created(BootTime sent, absl::StatusOr<TxnResult> result);
   // The record that is in the way: watched until it moves or is silent for R.
   void WaitForOther(int64_t node_revision, int64_t heartbeat_revision);
-  void ReapOther(int64_t node_revision, int64_t heartbeat_revision);
+  void ReapOther(Txn reap);
   void JoinFailed(absl::Status status);
   void RetryJoin(absl::Duration delay, std::function<void()> step,
                  const absl::Status& why);
@@ -131,6 +164,11 @@ class Membership final : public PeerDirectory {
   void Reaped();
   void NodeChanged(const std::string& key, const KeyValue* now,
                    int64_t revision);
+  // Tells of a death once this epoch can act no more: at once, unless it has
+  // a grave in the store as of `revision` or later.
+  void Died(const std::string& node, Epoch epoch, int64_t revision);
+  void GraveChanged(const std::string& key, const KeyValue* now);
+  void RemoveOldGraves();
   void UpdateReaper();
   // Nodes that do not reap look now and then whether those that should have
   // died all at once.
@@ -139,6 +177,8 @@ class Membership final : public PeerDirectory {
   void HeartbeatChanged(const std::string& key, const KeyValue* now);
   void Sweep();
   void Reap(const Silence::Overdue& overdue);
+  void ExtendFence(BootTime deadline);
+  StoreOp Journal(store::v1::EventRecord event) const;
   template <typename T>
   Store::Done<T> OnStrand(void (Membership::*then)(absl::StatusOr<T>));
   // Wraps a closure so that it runs only while this object lives.
@@ -168,9 +208,11 @@ class Membership final : public PeerDirectory {
   uint64_t sequence_ = 0;
   TimerId beat_timer_ = 0;
   BootTime last_committed_;
+  // Greatest revision that a heartbeat of this incarnation had.
+  int64_t committed_revision_ = 0;
   std::unique_ptr<Replica> nodes_;
   std::unique_ptr<Replica> heartbeats_;  // Only while this node reaps.
-  Silence silence_;
+  std::unique_ptr<Replica> grave_records_;
   // Heartbeat revisions at the last look of WatchReapers.
   std::map<std::string, int64_t> seen_beats_;
   // All that should reap were silent between two looks: this node does.
@@ -182,6 +224,9 @@ class Membership final : public PeerDirectory {
 
   mutable Mutex mu_;
   std::map<std::string, Member, std::less<>> members_ ABSL_GUARDED_BY(mu_);
+  // While this node reaps.
+  std::optional<Reaper> reaper_ ABSL_GUARDED_BY(mu_);
+  Graves graves_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace muster

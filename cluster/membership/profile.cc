@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/time_util.h"
+#include "node/types/names.h"
 #include "node/types/status.h"
 
 namespace muster {
@@ -27,6 +28,33 @@ Error Broken(const Profile& p, absl::string_view inequality) {
 }
 
 }  // namespace
+
+Profile Profile::Fast() {
+  Profile profile;
+  profile.heartbeat = absl::Milliseconds(200);
+  profile.fence = absl::Seconds(1);
+  profile.reap = absl::Milliseconds(1400);
+  return profile;
+}
+
+Profile Profile::Wide() {
+  Profile profile;
+  profile.heartbeat = absl::Seconds(2);
+  profile.fence = absl::Seconds(12);
+  profile.reap = absl::Seconds(15);
+  return profile;
+}
+
+absl::StatusOr<Profile> Profile::Named(absl::string_view name) {
+  if (name == "default") return Profile();
+  if (name == "fast") return Fast();
+  if (name == "wide") return Wide();
+  return Error(absl::StatusCode::kInvalidArgument, "BAD_PROFILE",
+               absl::StrCat("no profile is called ", LogSafe(name),
+                            ": there are default, fast and wide"))
+      .NotExecuted()
+      .status();
+}
 
 store::v1::Profile Profile::ToProto() const {
   store::v1::Profile proto;
@@ -89,6 +117,13 @@ std::vector<Silence::Overdue> Silence::Find(absl::Duration reap,
     }
   }
   return overdue;
+}
+
+std::optional<absl::Duration> Silence::SilentFor(absl::string_view node,
+                                                 BootTime now) const {
+  const auto at = seen_.find(node);
+  if (at == seen_.end()) return std::nullopt;
+  return now - at->second.since;
 }
 
 }  // namespace muster

@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "muster/store/v1/store.pb.h"
@@ -27,6 +29,16 @@ struct Profile {
   absl::Duration reap = absl::Milliseconds(3750);
   // A node stops acting this long before its fence.
   absl::Duration guard = absl::Milliseconds(250);
+
+  // F/R: what two nodes' clocks may differ by in speed (guarantees A2).
+  double rate_ratio() const { return absl::FDivDuration(fence, reap); }
+
+  // For a quiet local network: a crash is noticed in half the time.
+  static Profile Fast();
+  // For long distances and slow builds.
+  static Profile Wide();
+  // "default", "fast" or "wide"; INVALID_ARGUMENT BAD_PROFILE for another.
+  static absl::StatusOr<Profile> Named(absl::string_view name);
 
   store::v1::Profile ToProto() const;
   static Profile FromProto(const store::v1::Profile& proto);
@@ -55,6 +67,9 @@ class Silence {
   void StartAnew(BootTime now);
   // Who has been silent for `reap`, sorted by node.
   std::vector<Overdue> Find(absl::Duration reap, BootTime now) const;
+  // How long `node` has been silent; absent for one that is not timed.
+  std::optional<absl::Duration> SilentFor(absl::string_view node,
+                                          BootTime now) const;
 
  private:
   struct Seen {

@@ -16,6 +16,8 @@ using Op = Compare::Op;
 constexpr uint32_t kSchema = 1;
 constexpr absl::Duration kTxnTimeout = absl::Seconds(1);
 constexpr int kTriesMax = 5;
+// How soon a claim is tried again after a grave that was not known here.
+constexpr absl::Duration kGraveRetry = absl::Milliseconds(50);
 // How soon a name is freed again if the store did not answer.
 constexpr absl::Duration kFreeRetry = absl::Milliseconds(500);
 
@@ -36,6 +38,8 @@ struct GlobalRegistry::Attempt {
   std::string value;
   // The record that this try replaces; 0: it must be absent.
   int64_t seen = 0;
+  // The grave of its owner that this try compares, or nothing.
+  std::optional<int64_t> grave;
   int tries = 0;
   absl::AnyInvocable<void(absl::StatusOr<Claimed>)> done;
 };
@@ -238,6 +242,26 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
 
   Txn txn;
   txn.compares.push_back(membership_->OwnEpoch());
+  ClaimGate gate;
+  if (!view.has_value()) {
+    gate = membership_->MayClaimFrom("", 0);
+  } else if (view->record.owner() != membership_->node() ||
+             view->record.owner_revision() !=
+                 static_cast<uint64_t>(membership_->own_revision())) {
+    gate = membership_->MayClaimFrom(
+        view->record.owner(),
+        static_cast<int64_t>(view->record.owner_revision()));
+  }
+  if (clock_->Boot() < gate.not_before) {
+    // Its owner was reaped and may be alive (guarantees R19).
+    --attempt->tries;
+    std::weak_ptr<bool> alive = alive_;
+    strand_->At(gate.not_before, [this, alive, attempt] {
+      if (!alive.expired()) Try(attempt);
+    });
+    return;
+  }
+  attempt->grave = gate.grave_revision;
   if (view.has_value()) {
     const store::v1::NameRecord& record = view->record;
     attempt->seen = view->mod_revision;
@@ -251,6 +275,10 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
       txn.compares.push_back(Compare::CreateRevision(
           keys.Node(record.owner()), Op::kNotEqual,
           static_cast<int64_t>(record.owner_revision())));
+      if (gate.grave_revision.has_value()) {
+        txn.compares.push_back(Compare::ModRevision(
+            keys.Grave(record.owner()), Op::kEqual, *gate.grave_revision));
+      }
     } else if (record.supervisor() != claim.supervisor ||
                record.child() != claim.child || claim.supervisor.empty()) {
       attempt->done(
@@ -270,6 +298,8 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   txn.then.push_back(StoreOp::Put(key, attempt->value));
   txn.otherwise.push_back(StoreOp::Get(key));
   txn.otherwise.push_back(StoreOp::Get(keys.Node(membership_->node())));
+  txn.otherwise.push_back(
+      StoreOp::Get(keys.Grave(view.has_value() ? view->record.owner() : "")));
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(std::move(txn), kTxnTimeout,
                  [this, alive, attempt](absl::StatusOr<TxnResult> result) {
@@ -292,7 +322,7 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
     Succeed(std::move(attempt), result->revision);
     return;
   }
-  if (result->gets.size() != 2 || result->gets[1].empty() ||
+  if (result->gets.size() != 3 || result->gets[1].empty() ||
       result->gets[1][0].create_revision != membership_->own_revision()) {
     attempt->done(Error(absl::StatusCode::kAborted, "FENCED",
                         "this node's epoch has ended: it owns nothing")
@@ -319,6 +349,17 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
   if (known != attempt->seen && attempt->tries < kTriesMax) {
     // The watch has told of a change while this answer was on its way.
     Try(std::move(attempt));
+    return;
+  }
+  const int64_t grave_revision =
+      result->gets[2].empty() ? 0 : result->gets[2][0].mod_revision;
+  if (attempt->grave.has_value() && *attempt->grave != grave_revision &&
+      attempt->tries < kTriesMax) {
+    // The watch of graves will tell in a moment.
+    std::weak_ptr<bool> alive = alive_;
+    strand_->At(clock_->Boot() + kGraveRetry, [this, alive, attempt] {
+      if (!alive.expired()) Try(attempt);
+    });
     return;
   }
   if (view.has_value() && view->record.owner() != membership_->node() &&

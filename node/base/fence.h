@@ -11,8 +11,36 @@
 
 #include "absl/time/time.h"
 #include "node/base/clock.h"
+#include "node/base/planted.h"
 
 namespace muster {
+
+// Whether a holder whose fence ends at `deadline` may act at `now`, on its own
+// clock: it stops `guard` earlier (guarantees R10, R11).
+inline bool FenceOpen(BootTime deadline, absl::Duration guard, BootTime now) {
+  return now < deadline - guard;
+}
+
+// What is left of it, at least 0; infinite if it never closes.
+inline absl::Duration FenceRemaining(BootTime deadline, absl::Duration guard,
+                                     BootTime now) {
+  if (deadline.is_infinite()) return absl::InfiniteDuration();
+  const absl::Duration left = deadline - guard - now;
+  return left > absl::ZeroDuration() ? left : absl::ZeroDuration();
+}
+
+// Whether a caller may take a reply for good without asking the store
+// (guarantees R8): `elapsed` on its own clock, from before it sent the call to
+// the receipt of the reply, that said `remaining`; `ratio` is F/R of the
+// cluster's profile, by which the clocks of two nodes may differ in speed. Then
+// less than `remaining` has passed for the owner, so its fence is open and it
+// has no successor.
+inline bool ReplyAcceptable(absl::Duration elapsed, absl::Duration remaining,
+                            double ratio) {
+  if (Planted(PlantedBug::kAcceptLateReplies)) return true;
+  if (remaining == absl::InfiniteDuration()) return true;
+  return remaining > absl::ZeroDuration() && elapsed <= remaining * ratio;
+}
 
 // THREADS: any thread may call any method at any time.
 class Fence {
@@ -26,15 +54,12 @@ class Fence {
 
   // True: before deadline - guard, so no other node can have been granted
   // this node's names.
-  bool Check(BootTime now) const { return now < deadline() - guard_; }
+  bool Check(BootTime now) const { return FenceOpen(deadline(), guard_, now); }
 
   // What is left of it, at least 0; infinite if it never closes. Goes into
   // replies (guarantees R8).
   absl::Duration Remaining(BootTime now) const {
-    const BootTime end = deadline();
-    if (end.is_infinite()) return absl::InfiniteDuration();
-    const absl::Duration left = end - guard_ - now;
-    return left > absl::ZeroDuration() ? left : absl::ZeroDuration();
+    return FenceRemaining(deadline(), guard_, now);
   }
 
   // D := max(D, deadline), after a committed heartbeat (guarantees R2).
