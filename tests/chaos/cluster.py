@@ -102,7 +102,8 @@ class Cluster:
         self.names = [self.PREFIX + str(i) for i in range(names)]
         self._etcd_names = ["etcd%d" % i for i in range(members)]
         self.nodes = {}
-        self.etcd = self.load = None
+        self.etcd = self.load = self._follower = None
+        self._notes = open(self.record("harness"), "a", buffering=1)
         self._load_rates = (calls, casts)
         self._started = []
         self._plain = bool(os.environ.get("NEMESIS_PLAIN"))
@@ -111,6 +112,7 @@ class Cluster:
             self._certificates()
             self.etcd = processes.Etcd(self.star, self._etcd_names,
                                        self.directory, self.tls)
+            self._follow_store()
             for name in self.node_names:
                 self.start_node(name)
             for name in self.node_names:
@@ -131,7 +133,8 @@ class Cluster:
         self.close()
 
     def close(self):
-        for program in [self.load] + self._started + [self.etcd]:
+        for program in [self.load, self._follower] + self._started + [
+                self.etcd]:
             if program is not None:
                 program.kill()
         self.star.close()
@@ -186,8 +189,34 @@ class Cluster:
     def record(self, name):
         return "%s/%s.jsonl" % (self.directory, name)
 
-    def records(self):
-        """Files that the run has written."""
+    def note(self, kind, **fields):
+        """Records an event of tests/checkers/event.h, now."""
+        self._notes.write(json.dumps(dict(at=processes.boot(), kind=kind,
+                                          **fields)) + "\n")
+
+    def _follow_store(self):
+        self._follower = processes.Program(
+            self.star, CLIENTS,
+            [self.binaries["follow"], "--store",
+             "etcd://" + self.etcd.addresses(), "--cluster", self.NAME,
+             "--record", self.record("store")] + self.client_flags(),
+            self.directory + "/store.log", stdin=subprocess.PIPE)
+
+    def end_records(self):
+        """Writes what runs at the end, lets what is under way end, and returns
+        the files."""
+        children = self.children()
+        self.note("phase", op="heal")
+        self.load.end()
+        for name, child in children.items():
+            if child["state"] == "running":
+                self.note("running", key=name, node=child["node"])
+        self.note("phase", op="end")
+        self._follower.process.stdin.close()
+        if self._follower.process.wait(20) != 0:
+            raise AssertionError("the journal was not followed: " +
+                                 self._follower.log())
+        self._notes.close()
         return sorted(os.path.join(self.directory, f)
                       for f in os.listdir(self.directory)
                       if f.endswith(".jsonl"))
@@ -209,6 +238,8 @@ class Cluster:
                 for name in names:
                     f.write("  - {id: %s, type: ledger}\n" % name)
             self.run("apply", "-f", path)
+            for name in names:
+                self.note("wanted", key=name, session="tree%d" % first)
         self.await_running()
 
     def show_logs(self):

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "cluster/muster.h"
 #include "tests/chaos/ledger.muster.server.h"
 #include "tests/chaos/ledger.pb.h"
@@ -15,12 +16,14 @@
 
 namespace {
 
-using chaos::Record;
 using muster::Context;
 using muster::Epoch;
+using muster::EventKind;
+using muster::HistoryEvent;
 using muster::InitResult;
 using muster::Next;
 using muster::Payload;
+using muster::Record;
 using muster::Reply;
 
 class Ledger final : public chaos::v1::LedgerServer {
@@ -28,9 +31,18 @@ class Ledger final : public chaos::v1::LedgerServer {
   explicit Ledger(std::shared_ptr<Record> record)
       : record_(std::move(record)) {}
 
-  InitResult Init(const chaos::v1::LedgerOptions& options, Context&) override {
+  InitResult Init(const chaos::v1::LedgerOptions& options,
+                  Context& self) override {
     count_ = options.count();
+    Note(EventKind::kStart, self);
     return muster::Ok();
+  }
+
+  Next Terminate(const muster::ExitReason& reason, Context& self) override {
+    HistoryEvent event = Event(EventKind::kExit, self);
+    event.reason = reason.ToString();
+    record_->Write(std::move(event));
+    return muster::NoReply();
   }
 
   absl::StatusOr<Payload> Snapshot(Context&) override {
@@ -50,11 +62,11 @@ class Ledger final : public chaos::v1::LedgerServer {
 
   Reply<chaos::v1::AddResponse> Add(const chaos::v1::AddRequest& request,
                                     Context& self) override {
-    return Execute("call", request.id(), self);
+    return Execute(request.id(), self);
   }
 
   Next Put(const chaos::v1::AddRequest& request, Context& self) override {
-    Execute("cast", request.id(), self);
+    Execute(request.id(), self);
     return muster::NoReply();
   }
 
@@ -64,20 +76,30 @@ class Ledger final : public chaos::v1::LedgerServer {
   }
 
  private:
-  chaos::v1::AddResponse Execute(const char* kind, uint64_t id, Context& self) {
-    const int64_t began = chaos::BootNanoseconds();
+  HistoryEvent Event(EventKind kind, Context& self) const {
+    HistoryEvent event;
+    event.kind = kind;
+    event.node = self.node();
+    event.node_epoch = self.pid().epoch;
+    event.name = self.name();
+    event.seq = self.pid().number;
+    return event;
+  }
+  void Note(EventKind kind, Context& self) const {
+    record_->Write(Event(kind, self));
+  }
+
+  chaos::v1::AddResponse Execute(uint64_t id, Context& self) {
     const absl::StatusOr<Epoch> epoch = self.fencing_token();
+    HistoryEvent event = Event(EventKind::kBegin, self);
+    event.seq = 0;
+    if (epoch.ok()) event.epoch = *epoch;
+    event.call = absl::StrCat(id);
+    record_->Write(event);
     ++count_;
-    record_->Write({{"event", "executed"},
-                    {"kind", kind},
-                    {"id", id},
-                    {"name", self.name()},
-                    {"node", self.node()},
-                    {"pid", self.pid().ToString()},
-                    {"epoch", epoch.ok() ? epoch->ToString() : ""},
-                    {"count", count_},
-                    {"began", began},
-                    {"ended", chaos::BootNanoseconds()}});
+    event.kind = EventKind::kEnd;
+    event.node_epoch = Epoch();
+    record_->Write(std::move(event));
     return Answer(epoch, self);
   }
 
@@ -98,7 +120,8 @@ class Ledger final : public chaos::v1::LedgerServer {
 
 int main(int argc, char** argv) {
   const char* const path = std::getenv("CHAOS_RECORD");
-  auto record = std::make_shared<Record>(path != nullptr ? path : "/dev/null");
+  const auto record =
+      std::make_shared<Record>(path != nullptr ? path : "/dev/null");
   return muster::Main(argc, argv,
                       {muster::ServerType<Ledger>("ledger", [record] {
                         return std::make_unique<Ledger>(record);

@@ -39,12 +39,15 @@
 
 namespace {
 
-using chaos::BootNanoseconds;
-using chaos::Record;
 using chaos::v1::AddResponse;
 using chaos::v1::LedgerClient;
+using muster::BootNanoseconds;
 using muster::CallOptions;
 using muster::Client;
+using muster::Epoch;
+using muster::EventKind;
+using muster::HistoryEvent;
+using muster::Record;
 using nlohmann::json;
 
 struct Options {
@@ -108,7 +111,8 @@ class Sessions {
   }
 
  private:
-  // A session is one connection that comes and goes, with one thing under way.
+  // A session is one client. It sends at its rate whether or not what it sent
+  // before has been answered, as many clients together do.
   void Run(int number) {
     const std::unique_ptr<Client> client =
         Connect(Rotated(options_.endpoints, number));
@@ -139,59 +143,80 @@ class Sessions {
       if (due < now) due = now;
       absl::SleepFor(due - now);
     }
+    // The client is not to cancel what is under way.
+    muster::MutexLock lock(&mu_);
+    while (under_way_ > 0) idle_.Wait(&mu_);
+  }
+
+  HistoryEvent Invoke(const std::string& op, const std::string& session,
+                      const std::string& name, uint64_t id) {
+    HistoryEvent event;
+    event.kind = EventKind::kInvoke;
+    event.session = session;
+    event.call = absl::StrCat(id);
+    event.op = op;
+    event.name = name;
+    record_->Write(event);
+    event.op.clear();
+    event.name.clear();
+    muster::MutexLock lock(&mu_);
+    ++under_way_;
+    return event;
   }
 
   void Call(Client& client, const std::string& session, const std::string& name,
             uint64_t id) {
     chaos::v1::AddRequest request;
     request.set_id(id);
-    const int64_t began = BootNanoseconds();
-    const absl::StatusOr<AddResponse> answer =
-        LedgerClient(client, name).Add(request).Wait();
-    json event = {{"event", "called"},
-                  {"kind", "call"},
-                  {"id", id},
-                  {"name", name},
-                  {"session", session},
-                  {"began", began},
-                  {"ended", BootNanoseconds()}};
-    if (answer.ok()) {
-      event["epoch"] = answer->epoch();
-      event["count"] = answer->count();
-      event["node"] = answer->node();
-    }
-    Finish(std::move(event), answer.status());
+    HistoryEvent event = Invoke("call", session, name, id);
+    LedgerClient(client, name)
+        .Add(request)
+        .Then([this, event = std::move(event)](
+                  const absl::StatusOr<AddResponse>& answer) mutable {
+          if (answer.ok()) {
+            const absl::StatusOr<Epoch> epoch = Epoch::Parse(answer->epoch());
+            if (epoch.ok()) event.epoch = *epoch;
+          }
+          Finish(std::move(event), answer.status());
+        });
   }
 
+  // OK means that a mailbox has taken it; what runs afterwards is not recorded
+  // as this call's.
   void Cast(Client& client, const std::string& session, const std::string& name,
             uint64_t id) {
     chaos::v1::AddRequest request;
     request.set_id(id);
-    const int64_t began = BootNanoseconds();
-    const absl::Status status = LedgerClient(client, name).Put(request).Wait();
-    Finish({{"event", "called"},
-            {"kind", "cast"},
-            {"id", id},
-            {"name", name},
-            {"session", session},
-            {"began", began},
-            {"ended", BootNanoseconds()}},
-           status);
+    HistoryEvent event = Invoke("cast", session, name, id);
+    LedgerClient(client, name)
+        .Put(request)
+        .Then([this,
+               event = std::move(event)](const absl::Status& status) mutable {
+          Finish(std::move(event), status);
+        });
   }
 
-  void Finish(json event, const absl::Status& status) {
+  void Finish(HistoryEvent event, const absl::Status& status) {
+    event.kind = status.ok() ? EventKind::kOk : EventKind::kError;
+    if (!status.ok()) {
+      event.outcome =
+          std::string(muster::OutcomeName(muster::OutcomeOf(status)));
+      event.reason = absl::StrCat(absl::StatusCodeToString(status.code()), " ",
+                                  muster::ReasonOf(status));
+    }
+    record_->Write(std::move(event));
     const std::string described = Describe(status);
-    event["status"] = described;
-    if (!status.ok()) event["text"] = std::string(status.message());
-    record_->Write(event);
     muster::MutexLock lock(&mu_);
     ++ended_[described];
+    if (--under_way_ == 0) idle_.SignalAll();
   }
 
   const Options options_;
   Record* const record_;
   std::atomic<bool> stopping_{false};
   muster::Mutex mu_;
+  muster::CondVar idle_;
+  int under_way_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, int64_t> ended_ ABSL_GUARDED_BY(mu_);
   std::vector<std::thread> threads_;
 };

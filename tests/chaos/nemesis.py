@@ -1,6 +1,7 @@
 """Faults on real OS processes: runs rows of the fault matrix and reports.
 
-  nemesis.py --node LEDGER_NODE --muster MUSTER --load LOAD --check CHECKER
+  nemesis.py --node LEDGER_NODE --muster MUSTER --load LOAD
+             --follow FOLLOW_STORE --check CHECKER
              [--rows F1,F6] [--trials N] [--smoke]
              [--report FILE.json] [--markdown FILE.md]
 
@@ -549,7 +550,7 @@ def check(checker, files):
 def run_row(name, trials, arguments, seed):
     spec = ROWS[name]
     binaries = {"node": arguments.node, "muster": arguments.muster,
-                "load": arguments.load}
+                "load": arguments.load, "follow": arguments.follow}
     result = {"row": name, "title": spec["title"], "target": spec["target"],
               "trials": trials, "seed": seed, "verdict": "passed"}
     busy, stolen = steal()
@@ -562,8 +563,7 @@ def run_row(name, trials, arguments, seed):
             if not result["measured"].pop("met"):
                 result["verdict"] = "target missed"
             result["outcomes"] = cluster.load.ask("stats")
-            cluster.load.end()
-            clean, text = check(arguments.check, cluster.records())
+            clean, text = check(arguments.check, cluster.end_records())
             result["checkers"] = text.strip().splitlines()
             if not clean:
                 result["verdict"] = "FAILED"
@@ -583,7 +583,7 @@ def run_row(name, trials, arguments, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for flag in "node", "muster", "load", "check":
+    for flag in "node", "muster", "load", "follow", "check":
         parser.add_argument("--" + flag, required=True)
     parser.add_argument("--rows", default="")
     parser.add_argument("--trials", type=int, default=0)

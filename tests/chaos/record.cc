@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace chaos {
+namespace muster {
 namespace {
 
 [[noreturn]] void Die(const char* what) {
@@ -33,12 +33,13 @@ Record::Record(const std::string& path)
 
 Record::~Record() { close(file_); }
 
-void Record::Write(const nlohmann::json& event) {
-  const std::string line = event.dump() + "\n";
+void Record::Write(HistoryEvent event) {
+  if (event.at_ns == 0) event.at_ns = BootNanoseconds();
+  const std::string line = ToJson(event) + "\n";
   if (write(file_, line.data(), line.size()) !=
       static_cast<ssize_t>(line.size())) {
     Die("write");
   }
 }
 
-}  // namespace chaos
+}  // namespace muster

@@ -1,13 +1,13 @@
-// Record: lines about what happened, in a file that outlives its OS process.
+// Record: a history in a file that outlives its OS process.
 #ifndef MUSTER_TESTS_CHAOS_RECORD_H_
 #define MUSTER_TESTS_CHAOS_RECORD_H_
 
 #include <cstdint>
 #include <string>
 
-#include "nlohmann/json.hpp"
+#include "tests/checkers/event.h"
 
-namespace chaos {
+namespace muster {
 
 // Now on CLOCK_BOOTTIME, which all OS processes of a machine share, in ns.
 int64_t BootNanoseconds();
@@ -22,13 +22,13 @@ class Record {
   Record& operator=(const Record&) = delete;
 
   // One write(2), so that kill -9 loses all of the line or none of it, and
-  // nothing once this has returned.
-  void Write(const nlohmann::json& event);
+  // nothing once this has returned. An event without a time happens now.
+  void Write(HistoryEvent event);
 
  private:
   int file_;
 };
 
-}  // namespace chaos
+}  // namespace muster
 
 #endif  // MUSTER_TESTS_CHAOS_RECORD_H_
