@@ -1,0 +1,296 @@
+// The clients of a nemesis run: sessions that call and cast at a steady rate
+// and record what they were told, and probes on demand.
+//
+//   load --endpoints HOST:PORT,... --names PREFIX COUNT --record FILE
+//        --session NAME --sessions N --calls RATE --casts RATE
+//
+// Reads commands from standard input, one a line; answers each with one line
+// of JSON on standard output:
+//   probe SECONDS HOST:PORT,... NAME...
+//          asks each name, through the first node that can be reached, until it
+//          answers; milliseconds each
+//   stats  calls so far by how they ended
+// and ends at the end of input.
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "nlohmann/json.hpp"
+#include "node/base/mutex.h"
+#include "node/types/status.h"
+#include "tests/chaos/ledger.muster.client.h"
+#include "tests/chaos/record.h"
+
+namespace {
+
+using chaos::v1::AddResponse;
+using chaos::v1::LedgerClient;
+using muster::BootNanoseconds;
+using muster::CallOptions;
+using muster::Client;
+using muster::Epoch;
+using muster::EventKind;
+using muster::HistoryEvent;
+using muster::Record;
+using nlohmann::json;
+
+struct Options {
+  std::string endpoints;
+  std::string prefix;
+  int names = 0;
+  std::string record;
+  std::string session = "s";
+  int sessions = 8;
+  double calls = 200;
+  double casts = 200;
+};
+
+// "OK", or "<code> <reason> <outcome>".
+std::string Describe(const absl::Status& status) {
+  if (status.ok()) return "OK";
+  return absl::StrCat(absl::StatusCodeToString(status.code()), " ",
+                      muster::ReasonOf(status), " ",
+                      muster::OutcomeName(muster::OutcomeOf(status)));
+}
+
+std::unique_ptr<Client> Connect(const std::string& endpoints) {
+  absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect(endpoints);
+  if (!client.ok()) {
+    std::cerr << "load: " << client.status().message() << "\n";
+    std::exit(2);
+  }
+  return *std::move(client);
+}
+
+// The endpoints, beginning with the one at `first`.
+std::string Rotated(const std::string& endpoints, size_t first) {
+  std::vector<std::string> list;
+  std::stringstream stream(endpoints);
+  for (std::string one; std::getline(stream, one, ',');) list.push_back(one);
+  std::rotate(list.begin(), list.begin() + first % list.size(), list.end());
+  std::string all;
+  for (const std::string& one : list) {
+    absl::StrAppend(&all, all.empty() ? "" : ",", one);
+  }
+  return all;
+}
+
+// Calls and casts of all sessions. THREADS: Stats from any.
+class Sessions {
+ public:
+  Sessions(const Options& options, Record* record)
+      : options_(options), record_(record) {
+    for (int i = 0; i < options.sessions; ++i) {
+      threads_.emplace_back([this, i] { Run(i); });
+    }
+  }
+  ~Sessions() {
+    stopping_ = true;
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  json Stats() {
+    muster::MutexLock lock(&mu_);
+    return json(ended_);
+  }
+
+ private:
+  // A session is one client. It sends at its rate whether or not what it sent
+  // before has been answered, as many clients together do.
+  void Run(int number) {
+    const std::unique_ptr<Client> client =
+        Connect(Rotated(options_.endpoints, number));
+    const std::string session = absl::StrCat(options_.session, "-", number);
+    const double rate = (options_.calls + options_.casts) / options_.sessions;
+    const double share = options_.calls / (options_.calls + options_.casts);
+    const absl::Duration pause = absl::Seconds(1) / rate;
+    absl::Time due = absl::Now();
+    // Ids that no other session has.
+    uint64_t id = static_cast<uint64_t>(BootNanoseconds()) / 1000 * 64 +
+                  static_cast<uint64_t>(number);
+    double calls = 0;
+    for (uint64_t turn = 0; !stopping_; ++turn) {
+      id += 64;
+      const std::string name = absl::StrCat(
+          options_.prefix, (turn * 7 + static_cast<uint64_t>(number) * 31) %
+                               static_cast<uint64_t>(options_.names));
+      calls += share;
+      if (calls >= 1) {
+        calls -= 1;
+        Call(*client, session, name, id);
+      } else {
+        Cast(*client, session, name, id);
+      }
+      due += pause;
+      const absl::Time now = absl::Now();
+      // What could not be sent in time is not made up for.
+      if (due < now) due = now;
+      absl::SleepFor(due - now);
+    }
+    // The client is not to cancel what is under way.
+    muster::MutexLock lock(&mu_);
+    while (under_way_ > 0) idle_.Wait(&mu_);
+  }
+
+  HistoryEvent Invoke(const std::string& op, const std::string& session,
+                      const std::string& name, uint64_t id) {
+    HistoryEvent event;
+    event.kind = EventKind::kInvoke;
+    event.session = session;
+    event.call = absl::StrCat(id);
+    event.op = op;
+    event.name = name;
+    record_->Write(event);
+    event.op.clear();
+    event.name.clear();
+    muster::MutexLock lock(&mu_);
+    ++under_way_;
+    return event;
+  }
+
+  void Call(Client& client, const std::string& session, const std::string& name,
+            uint64_t id) {
+    chaos::v1::AddRequest request;
+    request.set_id(id);
+    HistoryEvent event = Invoke("call", session, name, id);
+    LedgerClient(client, name)
+        .Add(request)
+        .Then([this, event = std::move(event)](
+                  const absl::StatusOr<AddResponse>& answer) mutable {
+          if (answer.ok()) {
+            const absl::StatusOr<Epoch> epoch = Epoch::Parse(answer->epoch());
+            if (epoch.ok()) event.epoch = *epoch;
+          }
+          Finish(std::move(event), answer.status());
+        });
+  }
+
+  // OK means that a mailbox has taken it; what runs afterwards is not recorded
+  // as this call's.
+  void Cast(Client& client, const std::string& session, const std::string& name,
+            uint64_t id) {
+    chaos::v1::AddRequest request;
+    request.set_id(id);
+    HistoryEvent event = Invoke("cast", session, name, id);
+    LedgerClient(client, name)
+        .Put(request)
+        .Then([this,
+               event = std::move(event)](const absl::Status& status) mutable {
+          Finish(std::move(event), status);
+        });
+  }
+
+  void Finish(HistoryEvent event, const absl::Status& status) {
+    event.kind = status.ok() ? EventKind::kOk : EventKind::kError;
+    if (!status.ok()) {
+      event.outcome =
+          std::string(muster::OutcomeName(muster::OutcomeOf(status)));
+      event.reason = absl::StrCat(absl::StatusCodeToString(status.code()), " ",
+                                  muster::ReasonOf(status));
+    }
+    record_->Write(std::move(event));
+    const std::string described = Describe(status);
+    muster::MutexLock lock(&mu_);
+    ++ended_[described];
+    if (--under_way_ == 0) idle_.SignalAll();
+  }
+
+  const Options options_;
+  Record* const record_;
+  std::atomic<bool> stopping_{false};
+  muster::Mutex mu_;
+  muster::CondVar idle_;
+  int under_way_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<std::string, int64_t> ended_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::thread> threads_;
+};
+
+// Milliseconds from now until `name` answers; -1: not within `patience`.
+double Probe(Client& client, const std::string& name, absl::Duration patience,
+             int64_t began) {
+  CallOptions options;
+  options.timeout = absl::Milliseconds(250);
+  while (true) {
+    const bool answered =
+        LedgerClient(client, name).Read({}, options).Wait().ok();
+    const int64_t taken = BootNanoseconds() - began;
+    if (answered) return static_cast<double>(taken) / 1e6;
+    if (absl::Nanoseconds(taken) > patience) return -1;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+}
+
+json ProbeAll(std::istream& arguments) {
+  const int64_t began = BootNanoseconds();
+  double seconds = 0;
+  std::string endpoints;
+  arguments >> seconds >> endpoints;
+  std::vector<std::string> names;
+  for (std::string name; arguments >> name;) names.push_back(name);
+  muster::ClientOptions once;
+  once.attempts_max = 1;
+  absl::StatusOr<std::unique_ptr<Client>> client =
+      Client::Connect(endpoints, once);
+  if (!client.ok()) return json{{"error", client.status().ToString()}};
+  std::vector<double> taken(names.size(), -1);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < names.size(); ++i) {
+    threads.emplace_back([&, i] {
+      taken[i] = Probe(**client, names[i], absl::Seconds(seconds), began);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  json result = json::object();
+  for (size_t i = 0; i < names.size(); ++i) result[names[i]] = taken[i];
+  return json{{"began", began}, {"milliseconds", std::move(result)}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("The clients of a nemesis run.");
+  app.add_option("--endpoints", options.endpoints)->required();
+  app.add_option("--prefix", options.prefix)->required();
+  app.add_option("--names", options.names)->required();
+  app.add_option("--record", options.record)->required();
+  app.add_option("--session", options.session);
+  app.add_option("--sessions", options.sessions);
+  app.add_option("--calls", options.calls);
+  app.add_option("--casts", options.casts);
+  CLI11_PARSE(app, argc, argv);
+
+  Record record(options.record);
+  Sessions sessions(options, &record);
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string verb;
+    words >> verb;
+    json answer;
+    if (verb == "probe") {
+      answer = ProbeAll(words);
+    } else if (verb == "stats") {
+      answer = sessions.Stats();
+    } else {
+      answer = json{{"error", "unknown command"}};
+    }
+    std::cout << answer.dump() << std::endl;
+  }
+  return 0;
+}

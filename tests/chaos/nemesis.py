@@ -1,0 +1,629 @@
+"""Faults on real OS processes: runs rows of the fault matrix and reports.
+
+  nemesis.py --node LEDGER_NODE --muster MUSTER --load LOAD
+             --follow FOLLOW_STORE --check CHECKER
+             [--rows F1,F6] [--trials N] [--smoke]
+             [--report FILE.json] [--markdown FILE.md]
+
+Each row injects one fault many times into a cluster under load, proves that the
+fault happened, and measures; afterwards the checkers read everything that nodes
+and clients have recorded. Exits 1 if a row fails or a checker finds something,
+and prints one line for each row. What this machine cannot do is skipped, with
+the reason.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+
+import cluster as cluster_module
+import star
+from processes import await_true, boot
+
+ROWS = {}
+
+
+def row(name, title, how, trials, target, smoke=0):
+    """Registers a row: the fault and how it is injected, its trials, the figure
+    to reach, and how many trials belong to the smoke (0: none)."""
+    def register(function):
+        ROWS[name] = {"function": function, "title": title, "how": how,
+                      "trials": trials, "target": target, "smoke": smoke}
+        return function
+    return register
+
+
+class Inconclusive(Exception):
+    """The fault did not happen as meant."""
+
+
+def must_have_happened(what, condition):
+    if not condition:
+        raise Inconclusive(what)
+
+
+def figures(values):
+    """p50, p99 and maximum of a list, in its unit."""
+    ordered = sorted(values)
+
+    def at(share):
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return {"n": len(ordered), "p50": round(at(0.50), 1),
+            "p99": round(at(0.99), 1), "max": round(ordered[-1], 1)}
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+class Trials:
+    """What rows share: victims, probes, figures."""
+
+    def __init__(self, cluster, rng):
+        self.cluster = cluster
+        self.rng = rng
+
+    def victim(self):
+        """A node that has names, and those names."""
+        owned = {}
+        for name, (node, _) in self.cluster.owners().items():
+            owned.setdefault(node, []).append(name)
+        node = self.rng.choice(sorted(owned))
+        return node, sorted(owned[node])
+
+    def probe(self, names, without=(), seconds=30):
+        """Through nodes that clients can reach."""
+        self.cluster.load.start("probe %d %s %s" % (
+            seconds, self.cluster.endpoints(without), " ".join(names)))
+
+    def probed(self):
+        """Milliseconds until each answered, since the probe began."""
+        answer = self.cluster.load.finish()
+        late = [n for n, ms in answer["milliseconds"].items() if ms < 0]
+        expect(not late, "never answered again: %s" % late)
+        return answer
+
+    def settle(self, without=()):
+        self.cluster.await_members(without)
+        self.cluster.await_running(without)
+
+
+# --- Nodes --------------------------------------------------------------------
+
+
+@row("F1", "crash of a node (kill -9), its sentinel lives",
+     "SIGKILL to the node's OS process", 200,
+     "first good call to each of its names: p99 at most 1,000 ms", smoke=3)
+def crash(t, trials):
+    failover, rejoin = [], []
+    for _ in range(trials):
+        name, names = t.victim()
+        node = t.cluster.nodes[name]
+        joined = node.joined()
+        pid = node.node_pid()
+        must_have_happened("the sentinel has a child", pid != node.pid)
+        began = boot()
+        node.kill_node()
+        t.probe(names, (name,))
+        probed = t.probed()
+        lost = (probed["began"] - began) / 1e6
+        failover += [ms + lost for ms in probed["milliseconds"].values()]
+        await_true("%s serves again" % name, lambda: node.joined() > joined,
+                   step=0.005)
+        rejoin.append((boot() - began) / 1e6)
+        must_have_happened("it is another OS process", node.node_pid() != pid)
+        t.settle()
+    return {"failover_ms": figures(failover), "rejoin_ms": figures(rejoin),
+            "met": figures(failover)["p99"] <= 1000}
+
+
+@row("F2", "loss of a host: node and sentinel, network cut first",
+     "its network is cut, then SIGKILL to both", 50,
+     "first good call to each of its names: p99 at most 5,000 ms", smoke=1)
+def host_loss(t, trials):
+    failover, rejoin = [], []
+    for _ in range(trials):
+        name, names = t.victim()
+        node = t.cluster.nodes[name]
+        began = boot()
+        t.cluster.star.isolate(name)
+        node.kill()
+        t.probe(names, (name,))
+        probed = t.probed()
+        lost = (probed["began"] - began) / 1e6
+        failover += [ms + lost for ms in probed["milliseconds"].values()]
+        t.cluster.await_running(without=(name,))
+        t.cluster.star.rejoin(name)
+        began = boot()
+        t.cluster.start_node(name)
+        joined = t.cluster.nodes[name].joined()
+        await_true("%s serves again" % name,
+                   lambda: t.cluster.nodes[name].joined() > joined, step=0.005)
+        rejoin.append((boot() - began) / 1e6)
+        t.settle()
+    return {"failover_ms": figures(failover), "rejoin_ms": figures(rejoin),
+            "met": figures(failover)["p99"] <= 5000 and
+            figures(rejoin)["p99"] <= 2000}
+
+
+@row("F3", "node stopped for 1 s, less than F",
+     "SIGSTOP, SIGCONT after 1 s", 100,
+     "0 restarts, 0 epoch changes, answers at most 100 ms after SIGCONT",
+     smoke=2)
+def short_pause(t, trials):
+    resumed = []
+    for _ in range(trials):
+        name, names = t.victim()
+        before = t.cluster.owners(), t.cluster.members()
+        node = t.cluster.nodes[name]
+        node.pause()
+        time.sleep(1)
+        node.resume()
+        t.probe(names)
+        resumed += t.probed()["milliseconds"].values()
+        after = t.cluster.owners(), t.cluster.members()
+        expect(before == after, "a pause below F changed %s to %s" % (
+            before, after))
+    return {"resumed_ms": figures(resumed),
+            "met": figures(resumed)["p99"] <= 100}
+
+
+@row("F3b", "node stopped for 8 s, longer than F",
+     "SIGSTOP, SIGCONT after 8 s", 30,
+     "its names answer elsewhere in at most 5,000 ms; the old owner never acts",
+     smoke=1)
+def long_pause(t, trials):
+    failover = []
+    for _ in range(trials):
+        name, names = t.victim()
+        node = t.cluster.nodes[name]
+        epoch = t.cluster.members()[name]
+        node.pause()
+        began = boot()
+        t.probe(names, (name,))
+        probed = t.probed()
+        failover += list(probed["milliseconds"].values())
+        time.sleep(max(0, 8 - (boot() - began) / 1e9))
+        node.resume()
+        t.cluster.await_rejoined(name, epoch)
+        t.settle()
+    return {"failover_ms": figures(failover),
+            "met": figures(failover)["p99"] <= 5000}
+
+
+def _cut_off(t, trials, seconds):
+    failover, rejoin = [], []
+    for _ in range(trials):
+        name, names = t.victim()
+        before = t.cluster.members()[name]
+        sent = t.cluster.star.sent(name)
+        t.cluster.star.isolate(name)
+        began = boot()
+        if seconds > 4:
+            t.probe(names, (name,))
+            failover += list(t.probed()["milliseconds"].values())
+        time.sleep(max(0, seconds - (boot() - began) / 1e9))
+        must_have_happened("packets were sent into the cut",
+                           t.cluster.star.sent(name) > sent)
+        t.cluster.star.rejoin(name)
+        healed = boot()
+        if seconds > 4:
+            t.cluster.await_rejoined(name, before)
+            rejoin.append((boot() - healed) / 1e6)
+        else:
+            expect(t.cluster.members()[name] == before,
+                   "a short cut ended a membership")
+        t.settle()
+    result = {"met": True}
+    if failover:
+        result = {"failover_ms": figures(failover),
+                  "rejoin_ms": figures(rejoin),
+                  "met": figures(failover)["p99"] <= 5000 and
+                  figures(rejoin)["p99"] <= 2000}
+    return result
+
+
+@row("F6-2s", "node cut from everything for 2 s",
+     "the router drops its packets both ways", 50, "nothing moves", smoke=1)
+def cut_2s(t, trials):
+    owners = t.cluster.owners()
+    result = _cut_off(t, trials, 2)
+    expect(t.cluster.owners() == owners, "a short cut moved names")
+    return result
+
+
+@row("F6-10s", "node cut from everything for 10 s",
+     "the router drops its packets both ways", 50,
+     "failover p99 at most 5,000 ms, rejoined at most 2,000 ms after the heal",
+     smoke=1)
+def cut_10s(t, trials):
+    return _cut_off(t, trials, 10)
+
+
+@row("F6-60s", "node cut from everything for 60 s",
+     "the router drops its packets both ways", 10,
+     "failover p99 at most 5,000 ms, rejoined at most 2,000 ms after the heal")
+def cut_60s(t, trials):
+    return _cut_off(t, trials, 60)
+
+
+@row("F8", "node cut from its peers, the store reachable",
+     "the router drops packets between it and every other node for 6 s", 50,
+     "0 takeovers", smoke=1)
+def cut_from_peers(t, trials):
+    for _ in range(trials):
+        name, _ = t.victim()
+        before = t.cluster.owners(), t.cluster.members()
+        sent = t.cluster.star.sent(name)
+        for other in t.cluster.node_names:
+            if other != name:
+                t.cluster.star.cut(name, other)
+        time.sleep(6)
+        must_have_happened("packets were sent into the cut",
+                           t.cluster.star.sent(name) > sent)
+        after = t.cluster.owners(), t.cluster.members()
+        t.cluster.star.heal()
+        expect(before == after, "a cut between peers moved names")
+        t.settle()
+    return {"met": True}
+
+
+@row("F10", "two nodes cut from each other; both see a third",
+     "the router drops packets between the two for 6 s", 50,
+     "0 takeovers")
+def cut_pair(t, trials):
+    for _ in range(trials):
+        one, other = t.rng.sample(t.cluster.node_names, 2)
+        before = t.cluster.owners(), t.cluster.members()
+        t.cluster.star.cut(one, other)
+        time.sleep(6)
+        after = t.cluster.owners(), t.cluster.members()
+        t.cluster.star.heal()
+        expect(before == after, "a cut between two peers moved names")
+        t.settle()
+    return {"met": True}
+
+
+@row("F12", "2/3 split; the store's majority on either side",
+     "the router drops packets between two sides, each with two or "
+     "three nodes and one or two etcds", 30,
+     "failover of the minority's names p99 at most 6,000 ms")
+def split(t, trials):
+    failover = []
+    etcds = t.cluster.etcd.places
+    for _ in range(trials):
+        nodes = list(t.cluster.node_names)
+        t.rng.shuffle(nodes)
+        # The side with two members keeps the store.
+        lone = t.rng.choice(etcds)
+        minority = nodes[:t.rng.choice((2, 3))] + [lone]
+        majority = [p for p in nodes + etcds if p not in minority]
+        owned = [n for n, (node, _) in t.cluster.owners().items()
+                 if node in minority]
+        for one in minority:
+            for other in majority + [cluster_module.CLIENTS]:
+                t.cluster.star.cut(one, other)
+        if owned:
+            t.probe(owned, minority)
+            failover += list(t.probed()["milliseconds"].values())
+        t.cluster.star.heal()
+        t.settle()
+    return {"failover_ms": figures(failover),
+            "met": figures(failover)["p99"] <= 6000}
+
+
+# --- The store ------------------------------------------------------------------
+
+
+@row("F7", "node cut from the store, peers reachable",
+     "the router drops packets between it and every etcd for 8 s", 50,
+     "callers through others get an honest answer at once: refusal p99 at most "
+     "50 ms once frozen; taken over after R", smoke=1)
+def cut_from_store(t, trials):
+    failover = []
+    for _ in range(trials):
+        name, names = t.victim()
+        before = t.cluster.members()[name]
+        for member in t.cluster.etcd.places:
+            t.cluster.star.cut(name, member)
+        t.probe(names)
+        time.sleep(8)
+        failover += list(t.probed()["milliseconds"].values())
+        t.cluster.star.heal()
+        t.cluster.await_rejoined(name, before)
+        t.settle()
+    return {"answered_ms": figures(failover), "met": True}
+
+
+@row("F14", "etcd's leader killed, or moved gracefully",
+     "SIGKILL to the leader, and `etcdctl move-leader`, in turn", 50,
+     "0 restarts, writes again in at most 2,500 ms", smoke=2)
+def leader_change(t, trials):
+    before = t.cluster.owners(), t.cluster.members()
+    writes = []
+    for i in range(trials):
+        began = boot()
+        if i % 2:
+            old, new = t.cluster.etcd.move_leader()
+            must_have_happened("the leader has changed", old != new)
+        else:
+            old = t.cluster.etcd.leader()
+            t.cluster.etcd.members[old].kill()
+            began = boot()
+            await_true("another member leads", lambda:
+                       t.cluster.etcd.leader() not in (None, old), step=0.05)
+        writes.append((boot() - began) / 1e6)
+        if i % 2 == 0:
+            t.cluster.etcd.start(old)
+            await_true("the member is back", lambda: t.cluster.etcd._status(old),
+                       step=0.1)
+        time.sleep(2)
+    after = t.cluster.owners(), t.cluster.members()
+    expect(before == after, "a change of etcd's leader moved names")
+    return {"new_leader_ms": figures(writes), "met": True}
+
+
+@row("F15", "etcd's leader stopped for 10 s",
+     "SIGSTOP, SIGCONT after 10 s", 20,
+     "0 duplicates, 0 needless reaps")
+def leader_pause(t, trials):
+    before = t.cluster.owners(), t.cluster.members()
+    import os
+    import signal
+    for _ in range(trials):
+        old = await_true("etcd has a leader", t.cluster.etcd.leader)
+        pid = t.cluster.etcd.members[old].pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(10)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await_true("etcd has a leader", t.cluster.etcd.leader)
+        time.sleep(2)
+    after = t.cluster.owners(), t.cluster.members()
+    expect(before == after, "a stopped leader of etcd moved names")
+    return {"met": True}
+
+
+@row("G13", "etcd away for 60 s: all members killed, then started",
+     "SIGKILL to all members, started again on their data", 3,
+     "0 restarts, 0 takeovers, thaw p99 at most 2,000 ms, state equal")
+def store_away(t, trials):
+    thaw = []
+    for _ in range(trials):
+        before = t.cluster.owners(), t.cluster.members()
+        for member in t.cluster.etcd.members.values():
+            member.kill()
+        time.sleep(60)
+        for place in t.cluster.etcd.places:
+            t.cluster.etcd.start(place)
+        await_true("etcd has a leader", t.cluster.etcd.leader)
+        t.probe(t.cluster.names)
+        thaw += list(t.probed()["milliseconds"].values())
+        after = t.cluster.owners(), t.cluster.members()
+        expect(before == after, "an outage of the store moved names")
+        t.settle()
+    return {"thaw_ms": figures(thaw), "met": figures(thaw)["p99"] <= 2000}
+
+
+# --- Everything at once -----------------------------------------------------------
+
+
+@row("F37", "all nodes and the store restart at once",
+     "SIGKILL to all nodes, sentinels and etcds, then all are started", 10,
+     "full service at most 10,000 ms after the start")
+def restart_all(t, trials):
+    service = []
+    for _ in range(trials):
+        for node in t.cluster.nodes.values():
+            node.kill()
+        for member in t.cluster.etcd.members.values():
+            member.kill()
+        began = boot()
+        for place in t.cluster.etcd.places:
+            t.cluster.etcd.start(place)
+        for name in t.cluster.node_names:
+            t.cluster.start_node(name)
+        t.probe(t.cluster.names, seconds=60)
+        probed = t.probed()
+        service.append((probed["began"] - began) / 1e6 +
+                       max(probed["milliseconds"].values()))
+        t.settle()
+    return {"service_ms": figures(service),
+            "met": figures(service)["p99"] <= 10000}
+
+
+@row("F38", "drain of every node in turn under load (rolling restart)",
+     "SIGTERM to one node after another, each started again", 20,
+     "0 failed calls", smoke=1)
+def rolling_drain(t, trials):
+    seconds = []
+    failed_before = failures(t)
+    for _ in range(trials):
+        for name in t.cluster.node_names:
+            node = t.cluster.nodes[name]
+            began = boot()
+            code = node.end(60)
+            expect(code == 0, "%s ended with %d: %s" % (
+                name, code, node.log()[-1500:]))
+            seconds.append((boot() - began) / 1e6)
+            t.cluster.start_node(name)
+            t.cluster.await_joined(name, node.joined() + 1)
+            t.settle()
+    failed = failures(t) - failed_before
+    expect(failed == 0, "%d calls failed: %s" % (
+        failed, t.cluster.load.ask("stats")))
+    return {"drain_ms": figures(seconds), "met": True}
+
+
+def failures(t):
+    return sum(n for status, n in t.cluster.load.ask("stats").items()
+               if status != "OK")
+
+
+@row("F42", "several at once, seeded: F1, F3, F6, F8, F14 at random times",
+     "one of F1, F3, F6, F8 and F14 after another, at random times and "
+     "lengths", 60,
+     "all checkers clean, everything runs after the heal")
+def several(t, trials):
+    done = []
+    for _ in range(trials):
+        what = t.rng.choice(["crash", "pause", "cut", "peers", "leader"])
+        done.append(what)
+        name, _ = t.victim()
+        node = t.cluster.nodes[name]
+        if what == "crash":
+            node.kill_node()
+        elif what == "pause":
+            node.pause()
+            time.sleep(t.rng.choice((0.5, 1, 5)))
+            node.resume()
+        elif what == "cut":
+            t.cluster.star.isolate(name)
+            time.sleep(t.rng.choice((1, 2, 6)))
+            t.cluster.star.rejoin(name)
+        elif what == "peers":
+            for other in t.cluster.node_names:
+                if other != name and t.rng.random() < 0.7:
+                    t.cluster.star.cut(name, other)
+            time.sleep(t.rng.choice((1, 3)))
+            t.cluster.star.heal()
+        else:
+            t.cluster.etcd.move_leader()
+        time.sleep(t.rng.random() * 2)
+    t.settle()
+    return {"faults": {w: done.count(w) for w in sorted(set(done))},
+            "met": True}
+
+
+# --- Reporting ----------------------------------------------------------------------
+
+
+def measured_text(measured):
+    """Such as "failover 312 / 640 / 702 ms (n=40)"."""
+    texts = []
+    for key, value in measured.items():
+        if isinstance(value, dict) and "p50" in value:
+            texts.append("%s %s / %s / %s ms (n=%d)" % (
+                key.replace("_ms", "").replace("_", " "), value["p50"],
+                value["p99"], value["max"], value["n"]))
+        else:
+            texts.append("%s %s" % (key, value))
+    return "; ".join(texts) or "as it was"
+
+
+def markdown(results):
+    """A table of results for docs/reliability.md."""
+    lines = ["| # | fault | injection | trials | measured: p50 / p99 / max | "
+             "target | verdict |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for result in results:
+        spec = ROWS[result["row"]]
+        lines.append("| %s | %s | %s | %d | %s | %s | %s |" % (
+            result["row"], spec["title"], spec["how"], result["trials"],
+            measured_text(result.get("measured", {})), spec["target"],
+            result["verdict"]))
+    return "\n".join(lines) + "\n"
+
+
+# --- Running ------------------------------------------------------------------------
+
+
+def steal():
+    """Seconds of CPU time (busy, stolen) of the machine so far."""
+    with open("/proc/stat") as f:
+        fields = [int(x) for x in f.readline().split()[1:]]
+    idle = fields[3] + fields[4]
+    return (sum(fields[:8]) - idle) / 100, fields[7] / 100
+
+
+def check(checker, files):
+    """What the checkers say about records: (clean, text)."""
+    done = subprocess.run([checker] + files, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    return done.returncode == 0, done.stdout
+
+
+def run_row(name, trials, arguments, seed):
+    spec = ROWS[name]
+    binaries = {"node": arguments.node, "muster": arguments.muster,
+                "load": arguments.load, "follow": arguments.follow}
+    result = {"row": name, "title": spec["title"], "target": spec["target"],
+              "trials": trials, "seed": seed, "verdict": "passed"}
+    busy, stolen = steal()
+    began = time.monotonic()
+    try:
+        with cluster_module.Cluster(binaries, nodes=arguments.nodes,
+                                    names=arguments.names) as cluster:
+            result["measured"] = spec["function"](
+                Trials(cluster, random.Random(seed)), trials)
+            if not result["measured"].pop("met"):
+                result["verdict"] = "target missed"
+            result["outcomes"] = cluster.load.ask("stats")
+            clean, text = check(arguments.check, cluster.end_records())
+            result["checkers"] = text.strip().splitlines()
+            if not clean:
+                result["verdict"] = "FAILED"
+                result["records"] = cluster.directory
+    except Inconclusive as why:
+        result["verdict"] = "inconclusive: %s" % why
+    except Exception as error:  # pylint: disable=broad-except
+        result["verdict"] = "FAILED"
+        result["error"] = "%s: %s" % (type(error).__name__, error)
+    seconds = time.monotonic() - began
+    now = steal()
+    result["seconds"] = round(seconds, 1)
+    result["cpu"] = round((now[0] - busy) / seconds, 2)
+    result["steal"] = round((now[1] - stolen) / seconds, 3)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for flag in "node", "muster", "load", "follow", "check":
+        parser.add_argument("--" + flag, required=True)
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--trials", type=int, default=0)
+    parser.add_argument("--nodes", type=int, default=5)
+    parser.add_argument("--names", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", default="")
+    parser.add_argument("--markdown", default="")
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+
+    why = star.missing()
+    if why:
+        print("skipped: " + why)
+        return 0
+    names = arguments.rows.split(",") if arguments.rows else [
+        n for n in ROWS if not arguments.smoke or ROWS[n]["smoke"]]
+    unknown = [n for n in names if n not in ROWS]
+    if unknown:
+        parser.error("no such row: %s; there are %s" % (
+            ", ".join(unknown), ", ".join(ROWS)))
+    results = []
+    for name in names:
+        trials = arguments.trials or ROWS[name][
+            "smoke" if arguments.smoke else "trials"]
+        result = run_row(name, trials, arguments, arguments.seed)
+        results.append(result)
+        print("%s: %s: %s\n%s" % (
+            name, ROWS[name]["title"], result["verdict"],
+            json.dumps(result, indent=1)), flush=True)
+        if arguments.report:
+            with open(arguments.report, "w") as f:
+                json.dump(results, f, indent=1)
+        if arguments.markdown:
+            with open(arguments.markdown, "w") as f:
+                f.write(markdown(results))
+    bad = [r["row"] for r in results if r["verdict"].startswith("FAILED")]
+    print("rows: %d, failed: %s" % (len(results), ", ".join(bad) or "none"))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
