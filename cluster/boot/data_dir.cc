@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
 
@@ -23,6 +24,7 @@ constexpr char kFile[] = "node";
 constexpr char kNewFile[] = "node.new";
 constexpr absl::string_view kHeading = "muster data directory 1";
 constexpr size_t kFileBytesMax = 64 << 10;
+constexpr absl::Duration kLockPoll = absl::Milliseconds(20);
 
 absl::Status Refused(absl::string_view reason, absl::string_view what) {
   return Error(absl::StatusCode::kFailedPrecondition, reason, what)
@@ -105,7 +107,7 @@ absl::StatusOr<DataDirRecord> DataDirRecord::Parse(absl::string_view text) {
 
 absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(
     const std::string& path, absl::string_view cluster, absl::string_view node,
-    Logger* logger) {
+    Logger* logger, absl::Duration patience) {
   const std::string shown = absl::StrCat("the data directory ", LogSafe(path));
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return Refused("DATA_DIR_UNUSABLE",
@@ -118,7 +120,14 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(
   }
   std::unique_ptr<DataDir> dir(new DataDir(path, fd, logger));
   // On the directory itself: this needs no space and no right to write.
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  int locked = flock(fd, LOCK_EX | LOCK_NB);
+  for (absl::Duration waited;
+       locked != 0 && errno == EWOULDBLOCK && waited < patience;
+       waited += kLockPoll) {
+    absl::SleepFor(kLockPoll);
+    locked = flock(fd, LOCK_EX | LOCK_NB);
+  }
+  if (locked != 0) {
     if (errno == EWOULDBLOCK) {
       return Refused("DATA_DIR_IN_USE",
                      absl::StrCat(shown,

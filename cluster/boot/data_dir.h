@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "node/base/log.h"
 #include "node/types/pid.h"
 
@@ -45,15 +46,18 @@ struct DataDirRecord {
 // OS process ends it. THREADS: one at a time.
 class DataDir {
  public:
-  // Makes the directory (not its parents) if it is not there, and takes it.
-  // `logger` outlives it. Errors, all of which people have to cure:
+  // Makes the directory (not its parents) if it is not there, and takes it,
+  // waiting up to `patience` (blocks) for an OS process that is about to die
+  // with its sentinel. `logger` outlives it. Errors, all of which people have
+  // to cure:
   //   FAILED_PRECONDITION DATA_DIR_IN_USE    another OS process holds it
   //   FAILED_PRECONDITION WRONG_DATA_DIR     it is another node's or cluster's
   //   FAILED_PRECONDITION DATA_DIR_UNUSABLE  no directory, or not allowed
   //   DATA_LOSS BAD_DATA_DIR                 its file is not ours
   static absl::StatusOr<std::unique_ptr<DataDir>> Open(
       const std::string& path, absl::string_view cluster,
-      absl::string_view node, Logger* logger);
+      absl::string_view node, Logger* logger,
+      absl::Duration patience = absl::Seconds(2));
 
   ~DataDir();
   DataDir(const DataDir&) = delete;

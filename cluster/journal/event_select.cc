@@ -43,11 +43,11 @@ EventFilter::EventFilter(admin::v1::ListEventsRequest request)
 
 void EventFilter::Begin(const std::vector<admin::v1::Event>& events) {
   for (const admin::v1::Event& event : events) {
-    if (!request_.name().empty() && event.record().name() == request_.name() &&
-        !event.record().from_node().empty()) {
-      owner_ = event.record().from_node();
-      return;
-    }
+    const store::v1::EventRecord& record = event.record();
+    if (request_.name().empty() || record.name() != request_.name()) continue;
+    if (record.from_node().empty() && record.to_node().empty()) continue;
+    owner_ = record.from_node();
+    return;
   }
 }
 

@@ -9,10 +9,12 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "node/types/status.h"
 #include "tests/testkit/capture_logger.h"
@@ -40,7 +42,8 @@ class DataDirTest : public testing::Test {
   }
   absl::Status Fails(absl::string_view cluster = "c",
                      absl::string_view node = "a") {
-    return DataDir::Open(path_, cluster, node, &log_).status();
+    return DataDir::Open(path_, cluster, node, &log_, absl::ZeroDuration())
+        .status();
   }
   std::string Read() {
     std::ifstream file(path_ + "/node");
@@ -100,6 +103,13 @@ TEST_F(DataDirTest, KeepsTheGreatestGeneration) {
 TEST_F(DataDirTest, TwoProcessesDoNotShareIt) {
   const auto dir = Open();
   EXPECT_EQ(ReasonOf(Fails()), "DATA_DIR_IN_USE");
+}
+
+TEST_F(DataDirTest, WaitsForOneThatIsAboutToDie) {
+  auto dir = Open();
+  std::thread dying([&dir] { dir.reset(); });
+  EXPECT_TRUE(DataDir::Open(path_, "c", "a", &log_, absl::Minutes(1)).ok());
+  dying.join();
 }
 
 TEST_F(DataDirTest, AnotherNodesOrClustersDirectoryIsRefused) {
