@@ -567,7 +567,9 @@ TEST_F(MembershipTest, ADeathWithAGraveIsToldOnceItCanActNoMore) {
   ASSERT_TRUE(Bury("b", epoch));
   const BootTime buried = a->Now();
   world_.RunFor(absl::Milliseconds(100));
-  EXPECT_FALSE(a->membership->IsCurrent("b", revision));
+  // It is no member, but what it owns is not free.
+  EXPECT_FALSE(a->membership->Find("b").has_value());
+  EXPECT_TRUE(a->membership->IsCurrent("b", revision));
   EXPECT_TRUE(a->deaths.empty());
   const ClaimGate gate = a->membership->MayClaimFrom("b", revision);
   EXPECT_EQ(gate.grave_revision, Find(keys_.Grave("b"))->mod_revision);
@@ -579,6 +581,7 @@ TEST_F(MembershipTest, ADeathWithAGraveIsToldOnceItCanActNoMore) {
   world_.RunFor(absl::Milliseconds(2));
   ASSERT_EQ(a->deaths.size(), 1u);
   EXPECT_EQ(a->deaths[0], std::make_pair(std::string("b"), epoch));
+  EXPECT_FALSE(a->membership->IsCurrent("b", revision));
   // The grave goes once it has done its work.
   EXPECT_NE(Find(keys_.Grave("b")), nullptr);
   world_.RunFor(absl::Seconds(4));
