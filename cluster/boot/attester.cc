@@ -57,8 +57,8 @@ void Attester::Try(std::shared_ptr<Attestation> attestation) {
   ++attestation->tries;
   store::v1::EventRecord event =
       EndOfNode("node.attested", node_, attestation->epoch,
-                absl::StrCat("the OS process of node '", node_, "' is dead (",
-                             attestation->wait_status, "), says its sentinel"),
+                absl::StrCat("the OS process of node '", node_,
+                             "' is dead, says its sentinel"),
                 {{"wait_status", attestation->wait_status}});
   Txn txn = AttestedReap(keys_, node_,
                          static_cast<int64_t>(attestation->epoch.revision),

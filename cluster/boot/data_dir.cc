@@ -107,7 +107,7 @@ absl::StatusOr<DataDirRecord> DataDirRecord::Parse(absl::string_view text) {
 
 absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(
     const std::string& path, absl::string_view cluster, absl::string_view node,
-    Logger* logger) {
+    Logger* logger, absl::Duration patience) {
   const std::string shown = absl::StrCat("the data directory ", LogSafe(path));
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return Refused("DATA_DIR_UNUSABLE",

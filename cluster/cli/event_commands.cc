@@ -152,6 +152,9 @@ CommandResult ClientCommands::EventTail(
 
 CommandResult ClientCommands::NameHistory(
     const admin::v1::ListEventsRequest& request) {
+  if (absl::Status valid = ValidateName(request.name()); !valid.ok()) {
+    return valid;
+  }
   if (absl::Status valid = Check(request); !valid.ok()) return valid;
   absl::Status connected = Connect(kTimeoutDefault);
   if (!connected.ok()) return connected;

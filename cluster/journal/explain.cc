@@ -192,6 +192,10 @@ class Explainer {
       Say(absl::StrCat(node, " is draining: what runs there moves away."));
     }
     if (!facts_.owner_silence.has_value()) return;
+    if (*facts_.owner_silence == absl::ZeroDuration()) {
+      Say(absl::StrCat(node, " lives: it is the one that says this."));
+      return;
+    }
     if (!OwnerIsSilent()) {
       Say(absl::StrCat(node, " was heard ",
                        absl::FormatDuration(Rounded(*facts_.owner_silence)),

@@ -23,8 +23,8 @@ struct NameFacts {
   std::optional<admin::v1::Name> record;
   // The owner's, if that epoch is a member.
   std::optional<store::v1::NodeRecord> owner;
-  // How long since a heartbeat of the owner was seen; absent: this node does
-  // not watch heartbeats.
+  // How long since a heartbeat of the owner was seen; zero: it is this node;
+  // absent: this node does not watch heartbeats.
   std::optional<absl::Duration> owner_silence;
   // After that much silence the owner's names go elsewhere; infinite: never.
   absl::Duration reap = absl::InfiniteDuration();

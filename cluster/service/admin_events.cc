@@ -124,7 +124,10 @@ NameFacts Admin::Facts(const std::string& name,
     if (member.record.node() == entry->pid.node &&
         member.epoch == entry->pid.epoch) {
       facts.owner = member.record;
-      facts.owner_silence = parts_.membership->SilentFor(entry->pid.node);
+      // This node itself is not silent.
+      facts.owner_silence = entry->pid.node == parts_.membership->node()
+                                ? absl::ZeroDuration()
+                                : parts_.membership->SilentFor(entry->pid.node);
     }
   }
   return facts;

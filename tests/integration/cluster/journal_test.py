@@ -131,11 +131,12 @@ class JournalTest(unittest.TestCase):
     def test_a_tail_ends_with_its_node(self):
         with harness.Cluster(("a",)) as cluster:
             node = cluster["a"]
-            seen, _ = self.tail(node)
+            seen, end_tail = self.tail(node)
             await_true("the join is told", lambda: any(
                 e["record"]["kind"] == "node.joined" for e in seen))
             # An open stream does not hold the node back.
             self.assertEqual(node.end(), 0, node.log())
+            self.assertEqual(end_tail(), 5)
 
 
 if __name__ == "__main__":

@@ -87,16 +87,17 @@ class CliTest : public testing::Test {
 // --- Usage -------------------------------------------------------------------
 
 TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
-  ExpectUsage({},
-              "no command; there are dev, apply, status, tree, call, cast, "
-              "wait, version, node, process, name, supervisor, tls");
+  ExpectUsage(
+      {},
+      "no command; there are dev, apply, status, tree, call, cast, "
+      "wait, explain, version, node, process, name, event, supervisor, tls");
   ExpectUsage({"statsu"},
               "unknown command \"statsu\"; did you mean "
               "\"status\"?");
-  ExpectUsage(
-      {"quux"},
-      "unknown command \"quux\"; there are dev, apply, status, tree, "
-      "call, cast, wait, version, node, process, name, supervisor, tls");
+  ExpectUsage({"quux"},
+              "unknown command \"quux\"; there are dev, apply, status, tree, "
+              "call, cast, wait, explain, version, node, process, name, event, "
+              "supervisor, tls");
   ExpectUsage({"process", "lsit"},
               "unknown verb of process: \"lsit\"; did you mean \"list\"?");
   ExpectUsage({"node"},
@@ -104,10 +105,10 @@ TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
               "raise-generation");
   ExpectUsage({"--timeout", "5s", "nmae", "list"},
               "unknown command \"nmae\"; did you mean \"name\"?");
-  ExpectUsage(
-      {"\xff\xfe"},
-      "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
-      "tree, call, cast, wait, version, node, process, name, supervisor, tls");
+  ExpectUsage({"\xff\xfe"},
+              "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
+              "tree, call, cast, wait, explain, version, node, process, name, "
+              "event, supervisor, tls");
   ExpectUsage({"process", "list", "--ndoe", "a"},
               "unknown flag \"--ndoe\"; did you mean \"--node\"?");
   ExpectUsage({"status", "--zzzzzzzz"}, "unknown flag \"--zzzzzzzz\"");

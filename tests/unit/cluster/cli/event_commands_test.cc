@@ -89,7 +89,8 @@ TEST_F(EventCommandsTest, FlagsNarrow) {
 TEST_F(EventCommandsTest, WhatIsMalformedIsRefusedBeforeItIsSent) {
   EXPECT_EQ(Run({"event", "list", "--node", "A"}).code, 2);
   EXPECT_EQ(Run({"event", "list", "--limit", "0"}).err,
-            "muster: --limit is 1 to 10000\n");
+            "muster: --limit is 1 to 10000\n        `muster --help` and "
+            "`muster <command> --help` show what there is\n");
   EXPECT_EQ(Run({"event", "tail", "--limit", "10001"}).code, 2);
   EXPECT_EQ(Run({"explain", ""}).code, 2);
   EXPECT_EQ(Run({"name", "history", ""}).code, 2);

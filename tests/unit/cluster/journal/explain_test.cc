@@ -133,6 +133,12 @@ TEST_F(ExplainTest, ASilentOwnerIsSaidBeforeItIsReaped) {
   EXPECT_EQ(State(), "owner silent");
 }
 
+TEST_F(ExplainTest, TheOwnerMayBeTheOneThatAnswers) {
+  facts_.owner_silence = absl::ZeroDuration();
+  EXPECT_NE(Text().find("Node 'b' lives: it is the one that says this."),
+            std::string::npos);
+}
+
 TEST_F(ExplainTest, ADrainingOwnerIsSaid) {
   facts_.owner->set_draining(true);
   EXPECT_NE(Text().find("Node 'b' is draining"), std::string::npos);
