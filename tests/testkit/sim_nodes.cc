@@ -46,7 +46,7 @@ SimNode::SimNode(SimWorld* w, SimNetwork* net, const SimDirectory* directory,
             return runtime_options;
           }(),
           lane, &w->random(), &log, &fence) {
-  if (guard.has_value()) fence.Extend(w->clock().Boot() + absl::Hours(1));
+  if (guard.has_value()) fence.Extend(runtime.clock().Boot() + absl::Hours(1));
   options.cluster_id = "c";
   peers = std::make_unique<Peers>(std::move(options), &runtime, transport.get(),
                                   directory, names);

@@ -236,7 +236,7 @@ TEST_F(OutcomesTest, AReplyOfAnEpochThatMayBeOverIsUnknown) {  // R8
   // It answers while its fence is about to pass, which says too little to a
   // caller who has waited for a second; and the store knows another owner.
   b_->fence.Close();
-  b_->fence.Extend(nodes_.world.clock().Boot() + absl::Milliseconds(1300));
+  b_->fence.Extend(b_->runtime.clock().Boot() + absl::Milliseconds(1300));
   nodes_.names.Erase("x");
   nodes_.world.RunFor(absl::Seconds(2));
   EXPECT_EQ(runs_, 1);
