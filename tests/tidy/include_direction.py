@@ -14,7 +14,8 @@ _PARTS = {
     "node": ["base", "types", "process", "registry", "gen_server",
              "supervisor", "tls", "peer", "rpc", "admin"],
     "cluster": ["store", "membership", "registry", "group", "placement",
-                "supervisor", "handoff", "service", "boot", "cli"],
+                "supervisor", "handoff", "journal", "service", "boot",
+                "cli"],
 }
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]')
