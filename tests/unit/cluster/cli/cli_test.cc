@@ -101,9 +101,10 @@ TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
   ExpectUsage({"node"}, "no verb after node; there are start, list");
   ExpectUsage({"--timeout", "5s", "nmae", "list"},
               "unknown command \"nmae\"; did you mean \"name\"?");
-  ExpectUsage({"\xff\xfe"},
-              "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
-              "tree, call, cast, wait, version, node, process, name, supervisor");
+  ExpectUsage(
+      {"\xff\xfe"},
+      "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
+      "tree, call, cast, wait, version, node, process, name, supervisor");
   ExpectUsage({"process", "list", "--ndoe", "a"},
               "unknown flag \"--ndoe\"; did you mean \"--node\"?");
   ExpectUsage({"status", "--zzzzzzzz"}, "unknown flag \"--zzzzzzzz\"");
