@@ -229,15 +229,17 @@ absl::StatusOr<cluster::v1::ApplyRequest> CompileManifest(
   for (int i = 0; i < manifest.children_size(); ++i) {
     const cluster::v1::ManifestChild& child = manifest.children(i);
     const std::string path = absl::StrCat("children[", i, "]");
-    absl::StatusOr<store::v1::ChildSpec> spec =
-        CompileChild(path, child, types);
-    if (!spec.ok()) return spec.status();
+    id = CheckId(absl::StrCat(path, ".id"), child.id());
+    if (!id.ok()) return id;
     const auto [same, fresh] = ids.emplace(child.id(), i);
     if (!fresh) {
       return Bad(absl::StrCat(path, ".id"),
                  absl::StrCat("'", child.id(), "' is also the id of children[",
                               same->second, "]: ids are unique"));
     }
+    absl::StatusOr<store::v1::ChildSpec> spec =
+        CompileChild(path, child, types);
+    if (!spec.ok()) return spec.status();
     *request.add_children() = *std::move(spec);
   }
   return request;

@@ -102,7 +102,7 @@ TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
               "unknown verb of process: \"lsit\"; did you mean \"list\"?");
   ExpectUsage({"node"},
               "no verb after node; there are start, list, get, remove, "
-              "raise-generation");
+              "raise-generation, drain, undrain");
   ExpectUsage({"--timeout", "5s", "nmae", "list"},
               "unknown command \"nmae\"; did you mean \"name\"?");
   ExpectUsage({"\xff\xfe"},

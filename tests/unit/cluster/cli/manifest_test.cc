@@ -475,9 +475,9 @@ TEST(ManifestTest, EachErrorSaysWhereWhatAndWhatWouldBeRight) {
       {Child("    placement: {require: {zone: 1}}\n"),
        "tree.yaml:5:33: children[0].placement.require.zone: is a number; quote "
        "it to make it text: \"1\""},
-      {Child("    placement: {pinned: a}\n"),
-       "tree.yaml:5:17: children[0].placement.pinned: unknown key; did you "
-       "mean \"pin\"?"},
+      {Child("    placement: {polcy: hash}\n"),
+       "tree.yaml:5:17: children[0].placement.polcy: unknown key; did you "
+       "mean \"policy\"?"},
   };
   for (const Refusal& refusal : kRefusals) {
     EXPECT_EQ(ErrorOf(refusal.text), refusal.message);
