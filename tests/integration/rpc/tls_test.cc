@@ -359,7 +359,8 @@ TEST_F(TlsTest, TheClientSpeaksTls) {
 TEST_F(TlsTest, StreamsProveTheirNodes) {
   // Tells what the stream it is given says.
   struct Ear final : public StreamHandler {
-    explicit Ear(std::shared_ptr<internal::Arrival<std::string>> heard)
+    explicit Ear(
+        std::shared_ptr<internal::Arrival<absl::StatusOr<std::string>>> heard)
         : arrival(std::move(heard)) {}
     void OnMessage(std::string message) override { arrival->Set(message); }
     void OnWritten() override {}
@@ -367,13 +368,13 @@ TEST_F(TlsTest, StreamsProveTheirNodes) {
       arrival->Set(std::string(absl::StatusCodeToString(status.code())));
       stream = nullptr;
     }
-    std::shared_ptr<internal::Arrival<std::string>> arrival;
+    std::shared_ptr<internal::Arrival<absl::StatusOr<std::string>>> arrival;
     std::shared_ptr<Stream> stream;
   };
   GrpcTransport here(&scheduler_);
   here.Serve([](std::shared_ptr<Stream> stream) {
     auto ear = std::make_shared<Ear>(
-        std::make_shared<internal::Arrival<std::string>>());
+        std::make_shared<internal::Arrival<absl::StatusOr<std::string>>>());
     ear->stream = stream;
     stream->Write(absl::StrCat("you are ", stream->ProvenNode()));
     return ear;
@@ -392,10 +393,12 @@ TEST_F(TlsTest, StreamsProveTheirNodes) {
       return side.credentials().ForNode(wanted);
     };
     GrpcTransport there(&scheduler_, options);
-    auto arrival = std::make_shared<internal::Arrival<std::string>>();
+    auto arrival =
+        std::make_shared<internal::Arrival<absl::StatusOr<std::string>>>();
     const auto stream = there.DialNode(node, (*server)->address(),
                                        std::make_shared<Ear>(arrival));
-    const std::string heard = Pending<std::string>(arrival).Wait();
+    const std::string heard =
+        *Pending<absl::StatusOr<std::string>>(arrival).Wait();
     stream->Close(absl::OkStatus());
     there.Shutdown();
     return heard;
