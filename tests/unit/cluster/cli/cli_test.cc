@@ -89,13 +89,13 @@ class CliTest : public testing::Test {
 TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
   ExpectUsage({},
               "no command; there are dev, apply, status, tree, call, cast, "
-              "wait, version, node, process, name");
+              "wait, explain, version, node, process, name, event");
   ExpectUsage({"statsu"},
               "unknown command \"statsu\"; did you mean "
               "\"status\"?");
   ExpectUsage({"quux"},
               "unknown command \"quux\"; there are dev, apply, status, tree, "
-              "call, cast, wait, version, node, process, name");
+              "call, cast, wait, explain, version, node, process, name, event");
   ExpectUsage({"process", "lsit"},
               "unknown verb of process: \"lsit\"; did you mean \"list\"?");
   ExpectUsage({"node"},
@@ -103,9 +103,10 @@ TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
               "raise-generation");
   ExpectUsage({"--timeout", "5s", "nmae", "list"},
               "unknown command \"nmae\"; did you mean \"name\"?");
-  ExpectUsage({"\xff\xfe"},
-              "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
-              "tree, call, cast, wait, version, node, process, name");
+  ExpectUsage(
+      {"\xff\xfe"},
+      "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
+      "tree, call, cast, wait, explain, version, node, process, name, event");
   ExpectUsage({"process", "list", "--ndoe", "a"},
               "unknown flag \"--ndoe\"; did you mean \"--node\"?");
   ExpectUsage({"status", "--zzzzzzzz"}, "unknown flag \"--zzzzzzzz\"");

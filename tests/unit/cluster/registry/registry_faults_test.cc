@@ -212,7 +212,7 @@ TEST_P(RegistryFaultsTest, ALostAnswerOfAGroupIsSettledForEach) {
 
 TEST_P(RegistryFaultsTest, ADeathInTheMiddleFencesTheRest) {
   Results results;
-  for (int i = 0; i < 250; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     Take(0, Of(absl::StrCat("n", i), 2), &results);
   }
   ASSERT_TRUE(cluster_.RunUntil([&] { return results.size() >= 2; }));
@@ -222,7 +222,7 @@ TEST_P(RegistryFaultsTest, ADeathInTheMiddleFencesTheRest) {
                  absl::Seconds(1),
                  [&](absl::StatusOr<TxnResult> r) { reaped = r.ok(); });
   ASSERT_TRUE(cluster_.RunUntil(
-      [&] { return results.size() == 250 || cluster_.Reaps(0) > 0; }));
+      [&] { return results.size() == 1000 || cluster_.Reaps(0) > 0; }));
   ASSERT_TRUE(reaped);
   size_t fenced = 0;
   for (const auto& [name, claimed] : results) {
