@@ -700,6 +700,10 @@ GrpcTransport::GrpcTransport(Scheduler* scheduler, GrpcTransportOptions options)
 GrpcTransport::~GrpcTransport() { Shutdown(); }
 
 void GrpcTransport::Register(grpc::ServerBuilder* builder) {
+  // The role table finds the method in the program's descriptors: this keeps
+  // the linker from leaving them out.
+  MUSTER_CHECK(peer::v1::PeerMessage::descriptor() != nullptr,
+               "generated with it");
   builder->SetMaxReceiveMessageSize(kReceiveBytesMax);
   builder->RegisterService(service_.get());
 }
