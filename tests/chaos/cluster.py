@@ -37,13 +37,13 @@ class Tls:
 
     def issue(self, role, name, *more):
         """Directory with ca.pem, cert.pem and key.pem of one identity."""
-        out = "%s/%s-%s" % (self._directory, role, name)
+        out = self.directory(role, name)
         self._run("tls", "issue", "--ca", self._ca, "--role", role, "--name",
                   name, "--out", out, *more)
         return out
 
-    def path(self, name, file):
-        return "%s/node-%s/%s" % (self._directory, name, file)
+    def directory(self, role, name):
+        return "%s/%s-%s" % (self._directory, role, name)
 
 
 class Load:
@@ -106,7 +106,6 @@ class Cluster:
         self._notes = open(self.record("harness"), "a", buffering=1)
         self._load_rates = (calls, casts)
         self._started = []
-        self._plain = bool(os.environ.get("NEMESIS_PLAIN"))
         self.star = star.Star(self.node_names + self._etcd_names + [CLIENTS])
         try:
             self._certificates()
@@ -142,18 +141,17 @@ class Cluster:
     # --- Parts ----------------------------------------------------------------
 
     def _certificates(self):
-        if self._plain:
-            self.tls = None
-            return
         self.tls = Tls(self.binaries["muster"], self.directory, self.NAME)
-        for name in self.node_names + self._etcd_names:
-            self.tls.issue("node", name, "--san",
-                           "IP:" + self.star.address(name))
+        for role, names in (("node", self.node_names),
+                            ("etcd", self._etcd_names)):
+            for name in names:
+                self.tls.issue(role, name, "--san", self.star.address(name))
+        self._store_client = self.tls.issue("etcd", "client")
         self._admin = self.tls.issue("admin", "operator")
         self._client = self.tls.issue("client", "load")
 
     def client_flags(self):
-        return [] if self._plain else ["--tls-dir", self._client]
+        return ["--tls-dir", self._client]
 
     def endpoint(self, name):
         return "%s:%d" % (self.star.address(name), NODE_PORT)
@@ -168,7 +166,8 @@ class Cluster:
             [self.binaries["node"], "node", "start", "--name", name,
              "--cluster", self.NAME, "--listen", self.endpoint(name),
              "--store", "etcd://" + self.etcd.addresses(),
-             ] + ([] if self._plain else ["--tls-dir", "%s/node-%s" % (self.directory, name)]) +
+             "--tls-dir", self.tls.directory("node", name),
+             "--store-tls-dir", self._store_client] +
             ([] if sentinel else ["--no-sentinel"]),
             "%s/%s.log" % (self.directory, name),
             {"CHAOS_RECORD": self.record(name)})
@@ -199,7 +198,8 @@ class Cluster:
             self.star, CLIENTS,
             [self.binaries["follow"], "--store",
              "etcd://" + self.etcd.addresses(), "--cluster", self.NAME,
-             "--record", self.record("store")] + self.client_flags(),
+             "--record", self.record("store"), "--tls-dir",
+             self._store_client],
             self.directory + "/store.log", stdin=subprocess.PIPE)
 
     def end_records(self):
@@ -255,8 +255,8 @@ class Cluster:
         done = subprocess.run(
             self.star.command(CLIENTS, [
                 self.binaries["muster"], *arguments, "--endpoint",
-                self.endpoints(without),
-                "--timeout", timeout] + ([] if self._plain else ["--tls-dir", self._admin])),
+                self.endpoints(without), "--tls-dir", self._admin,
+                "--timeout", timeout]),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=90, env={"PATH": "/usr/sbin:/usr/bin:/bin"})
         if done.returncode != 0:

@@ -1,6 +1,7 @@
 // Records the store's journal of a nemesis run: joins, reaps, claims, releases.
 //
-//   follow_store --store etcd://HOST:PORT,... --cluster NAME --record FILE
+//   follow_store --store etcd://HOST:PORT,... --tls-dir DIR --cluster NAME
+//                --record FILE
 //
 // An event is stamped when the store told of it, a little after its commit: a
 // bound that can hide a violation shorter than that, and never make one up.
@@ -18,12 +19,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "cluster/boot/stderr_logger.h"
 #include "cluster/store/keys.h"
 #include "cluster/store/store.h"
 #include "cluster/store/store_factory.h"
 #include "node/base/clock.h"
 #include "node/base/mutex.h"
 #include "node/base/thread_scheduler.h"
+#include "node/tls/credentials.h"
+#include "node/tls/tls_directory.h"
 #include "tests/chaos/record.h"
 #include "tests/checkers/history.h"
 #include "tests/checkers/store_journal.h"
@@ -127,10 +131,12 @@ class Follower {
 
 int Main(int argc, char** argv) {
   std::string spec;
+  std::string tls_dir;
   std::string cluster;
   std::string path;
   CLI::App app("Records the store's journal.");
   app.add_option("--store", spec)->required();
+  app.add_option("--tls-dir", tls_dir)->required();
   app.add_option("--cluster", cluster)->required();
   app.add_option("--record", path)->required();
   CLI11_PARSE(app, argc, argv);
@@ -138,7 +144,18 @@ int Main(int argc, char** argv) {
   Record record(path);
   SystemClock clock;
   ThreadScheduler scheduler(&clock, ThreadSchedulerOptions());
-  absl::StatusOr<std::unique_ptr<Store>> store = MakeStore(spec, scheduler);
+  StderrLogger logger("follow_store");
+  TlsDirectoryOptions tls;
+  tls.want = Want::kAnything;
+  absl::StatusOr<std::unique_ptr<TlsDirectory>> directory =
+      TlsDirectory::Open(tls_dir, &clock, &logger, tls);
+  if (!directory.ok()) {
+    std::cerr << directory.status().message() << "\n";
+    return 2;
+  }
+  TlsCredentials credentials(directory->get());
+  absl::StatusOr<std::unique_ptr<Store>> store =
+      MakeStore(spec, scheduler, credentials.ForHost());
   if (!store.ok()) {
     std::cerr << store.status().message() << "\n";
     return 2;

@@ -2,7 +2,7 @@
 // and record what they were told, and probes on demand.
 //
 //   load --endpoints HOST:PORT,... --names PREFIX COUNT --record FILE
-//        --session NAME --sessions N --calls RATE --casts RATE
+//        --session NAME --sessions N --calls RATE --casts RATE --tls-dir DIR
 //
 // Reads commands from standard input, one a line; answers each with one line
 // of JSON on standard output:
@@ -52,6 +52,7 @@ using nlohmann::json;
 
 struct Options {
   std::string endpoints;
+  std::string tls_dir;
   std::string prefix;
   int names = 0;
   std::string record;
@@ -69,8 +70,12 @@ std::string Describe(const absl::Status& status) {
                       muster::OutcomeName(muster::OutcomeOf(status)));
 }
 
-std::unique_ptr<Client> Connect(const std::string& endpoints) {
-  absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect(endpoints);
+std::unique_ptr<Client> Connect(const std::string& endpoints,
+                                const std::string& tls_dir) {
+  muster::ClientOptions options;
+  options.tls_dir = tls_dir;
+  absl::StatusOr<std::unique_ptr<Client>> client =
+      Client::Connect(endpoints, options);
   if (!client.ok()) {
     std::cerr << "load: " << client.status().message() << "\n";
     std::exit(2);
@@ -115,7 +120,7 @@ class Sessions {
   // before has been answered, as many clients together do.
   void Run(int number) {
     const std::unique_ptr<Client> client =
-        Connect(Rotated(options_.endpoints, number));
+        Connect(Rotated(options_.endpoints, number), options_.tls_dir);
     const std::string session = absl::StrCat(options_.session, "-", number);
     const double rate = (options_.calls + options_.casts) / options_.sessions;
     const double share = options_.calls / (options_.calls + options_.casts);
@@ -236,7 +241,7 @@ double Probe(Client& client, const std::string& name, absl::Duration patience,
   }
 }
 
-json ProbeAll(std::istream& arguments) {
+json ProbeAll(const Options& options, std::istream& arguments) {
   const int64_t began = BootNanoseconds();
   double seconds = 0;
   std::string endpoints;
@@ -245,6 +250,7 @@ json ProbeAll(std::istream& arguments) {
   for (std::string name; arguments >> name;) names.push_back(name);
   muster::ClientOptions once;
   once.attempts_max = 1;
+  once.tls_dir = options.tls_dir;
   absl::StatusOr<std::unique_ptr<Client>> client =
       Client::Connect(endpoints, once);
   if (!client.ok()) return json{{"error", client.status().ToString()}};
@@ -270,6 +276,7 @@ int main(int argc, char** argv) {
   app.add_option("--prefix", options.prefix)->required();
   app.add_option("--names", options.names)->required();
   app.add_option("--record", options.record)->required();
+  app.add_option("--tls-dir", options.tls_dir)->required();
   app.add_option("--session", options.session);
   app.add_option("--sessions", options.sessions);
   app.add_option("--calls", options.calls);
@@ -284,7 +291,7 @@ int main(int argc, char** argv) {
     words >> verb;
     json answer;
     if (verb == "probe") {
-      answer = ProbeAll(words);
+      answer = ProbeAll(options, words);
     } else if (verb == "stats") {
       answer = sessions.Stats();
     } else {

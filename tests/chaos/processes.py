@@ -134,10 +134,10 @@ class Etcd:
             "--logger=zap", "--log-level=warn",
         ]
         if self._tls:
-            arguments += ["--cert-file=" + self._tls.path(place, "cert.pem"),
-                          "--key-file=" + self._tls.path(place, "key.pem"),
-                          "--trusted-ca-file=" + self._tls.path(place,
-                                                                "ca.pem"),
+            pair = self._tls.directory("etcd", place)
+            arguments += ["--cert-file=%s/cert.pem" % pair,
+                          "--key-file=%s/key.pem" % pair,
+                          "--trusted-ca-file=%s/ca.pem" % pair,
                           "--client-cert-auth"]
         self.members[place] = Program(
             self._star, place, arguments,
@@ -151,9 +151,9 @@ class Etcd:
         """Runs etcdctl where the member is; its standard output."""
         command = ["etcdctl", "--endpoints=" + self._urls[place]]
         if self._tls:
-            command += ["--cert=" + self._tls.path(place, "cert.pem"),
-                        "--key=" + self._tls.path(place, "key.pem"),
-                        "--cacert=" + self._tls.path(place, "ca.pem")]
+            pair = self._tls.directory("etcd", place)
+            command += ["--cert=%s/cert.pem" % pair, "--key=%s/key.pem" % pair,
+                        "--cacert=%s/ca.pem" % pair]
         done = subprocess.run(
             self._star.command(place, command + list(arguments)),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
