@@ -138,7 +138,6 @@ void ClusterSupervisor::Adopt(Context& self) {
     if (!env_.registry->IsOwned(view->record)) {
       // Its node died while nobody looked, unless it was on its way down.
       const bool ran = record.wanted() && !HasFailed() &&
-                       record.instance() == child->instance &&
                        record.taken_down() != child->instance;
       if (ran) {
         child->phase = ChildPhase::kRunning;  // For NodeDied.

@@ -269,7 +269,11 @@ void ClusterSupervisor::Fail(const std::vector<std::string>& failed,
     if (child.not_before > now) {
       self.SendAfter(child.not_before - now, Info(LookAgain{}));
     }
-    // Whoever takes over finds a start that is wanted, not one that died.
+    // Whoever takes over finds a start that is wanted, and which one it
+    // follows: a later one that died is a failure of its own.
+    const std::string gone =
+        child.instance.empty() ? child.record.instance() : child.instance;
+    if (!gone.empty()) child.record.set_taken_down(gone);
     child.record.clear_instance();
     touch(child);
   }
