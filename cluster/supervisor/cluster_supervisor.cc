@@ -152,6 +152,7 @@ void ClusterSupervisor::Adopt(Context& self) {
       // Started by an order that was not answered, or with another spec, or
       // on its way to be started again: it is ordered there, in its turn, and
       // its node says what runs already.
+      child->unsure = true;
       continue;
     }
     child->phase = ChildPhase::kRunning;

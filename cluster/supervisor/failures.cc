@@ -1,4 +1,5 @@
 // ClusterSupervisor: children that end, and nodes that die.
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -242,7 +243,25 @@ void ClusterSupervisor::Fail(const std::vector<std::string>& failed,
     return;
   }
   const absl::Duration period = FromProtoDuration(record_.period());
+  // What an earlier supervisor may have started goes down with its group.
+  std::vector<size_t> unsure;
+  for (size_t i = 0; i < children_.size(); ++i) {
+    Child& child = *children_[i];
+    if (!child.unsure || child.phase != ChildPhase::kIdle ||
+        OwnerOf(child) != child.node ||
+        ids.contains(child.record.spec().id())) {
+      continue;
+    }
+    child.phase = ChildPhase::kRunning;
+    unsure.push_back(i);
+  }
   const GroupPlan plan = PlanGroup(record_.strategy(), MakeViews(), indexes);
+  for (const size_t i : unsure) {
+    if (std::find(plan.take_down.begin(), plan.take_down.end(), i) ==
+        plan.take_down.end()) {
+      children_[i]->phase = ChildPhase::kIdle;
+    }
+  }
   const bool tolerated = !counts || window_.Add(now);
   if (!tolerated) {
     GiveUp(std::move(ops), self);
