@@ -138,7 +138,6 @@ void ClusterSupervisor::Adopt(Context& self) {
     if (!env_.registry->IsOwned(view->record)) {
       // Its node died while nobody looked, unless it was on its way down.
       const bool ran = record.wanted() && !HasFailed() &&
-                       record.instance() == child->instance &&
                        record.taken_down() != child->instance;
       if (ran) {
         child->phase = ChildPhase::kRunning;  // For NodeDied.
@@ -153,6 +152,7 @@ void ClusterSupervisor::Adopt(Context& self) {
       // Started by an order that was not answered, or with another spec, or
       // on its way to be started again: it is ordered there, in its turn, and
       // its node says what runs already.
+      child->unsure = true;
       continue;
     }
     child->phase = ChildPhase::kRunning;

@@ -72,6 +72,9 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
     // What the running one was started with.
     std::string started_spec;
     bool taken_down = false;
+    // Idle for this supervisor, but an order of an earlier one, which was not
+    // answered, may have started `instance` on `node`.
+    bool unsure = false;
     // It ran before, here or under an earlier supervisor.
     bool ran = false;
     // Decisions about it that are not stored yet.

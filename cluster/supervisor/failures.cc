@@ -1,4 +1,5 @@
 // ClusterSupervisor: children that end, and nodes that die.
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -242,7 +243,25 @@ void ClusterSupervisor::Fail(const std::vector<std::string>& failed,
     return;
   }
   const absl::Duration period = FromProtoDuration(record_.period());
+  // What an earlier supervisor may have started goes down with its group.
+  std::vector<size_t> unsure;
+  for (size_t i = 0; i < children_.size(); ++i) {
+    Child& child = *children_[i];
+    if (!child.unsure || child.phase != ChildPhase::kIdle ||
+        OwnerOf(child) != child.node ||
+        ids.contains(child.record.spec().id())) {
+      continue;
+    }
+    child.phase = ChildPhase::kRunning;
+    unsure.push_back(i);
+  }
   const GroupPlan plan = PlanGroup(record_.strategy(), MakeViews(), indexes);
+  for (const size_t i : unsure) {
+    if (std::find(plan.take_down.begin(), plan.take_down.end(), i) ==
+        plan.take_down.end()) {
+      children_[i]->phase = ChildPhase::kIdle;
+    }
+  }
   const bool tolerated = !counts || window_.Add(now);
   if (!tolerated) {
     GiveUp(std::move(ops), self);
@@ -269,7 +288,11 @@ void ClusterSupervisor::Fail(const std::vector<std::string>& failed,
     if (child.not_before > now) {
       self.SendAfter(child.not_before - now, Info(LookAgain{}));
     }
-    // Whoever takes over finds a start that is wanted, not one that died.
+    // Whoever takes over finds a start that is wanted, and which one it
+    // follows: a later one that died is a failure of its own.
+    const std::string gone =
+        child.instance.empty() ? child.record.instance() : child.instance;
+    if (!gone.empty()) child.record.set_taken_down(gone);
     child.record.clear_instance();
     touch(child);
   }

@@ -218,6 +218,7 @@ void ClusterSupervisor::StartOn(Child& child, const std::string& node,
   child.node_epoch = member->epoch;
   child.order = next_order_++;
   child.pending = false;
+  child.unsure = false;
   cluster::v1::StartChildRequest request;
   *request.mutable_order() = MakeOrder(self);
   *request.mutable_spec() = child.record.spec();
@@ -371,6 +372,7 @@ void ClusterSupervisor::StopAt(Child& child, Context& self) {
     child.not_before = self.Now() + kReleaseLag;
   }
   child.phase = ChildPhase::kStopping;
+  child.unsure = false;
   child.order = next_order_++;
   cluster::v1::StopChildRequest request;
   *request.mutable_order() = MakeOrder(self);

@@ -56,6 +56,7 @@ class Tree {
 
   void End(size_t child, bool abnormal) {
     const ModelTree::Restart restart = model_.children[child].restart;
+    views_[child].node = "";  // Its name is freed at once.
     if (restart == ModelTree::Restart::kPermanent ||
         (restart == ModelTree::Restart::kTransient && abnormal)) {
       views_[child].phase = ChildPhase::kIdle;
