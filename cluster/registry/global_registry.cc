@@ -573,9 +573,10 @@ void GlobalRegistry::Settle(std::shared_ptr<Attempt> attempt,
   const std::string key = membership_->keys().Name(attempt->claim.name);
   Txn txn;
   txn.compares.push_back(Compare::Value(key, Op::kEqual, attempt->value));
-  // The claim's epoch is then that of this revision. If it is not there, the
-  // group around this is what makes the answer a decision and not a read.
-  txn.then.push_back(StoreOp::Put(key, attempt->value));
+  // Writes nothing: this too may arrive late, and would then give a claim that
+  // has long been acknowledged another epoch. The group around it is what
+  // makes the answer a decision and not a read.
+  txn.then.push_back(StoreOp::Get(key));
   txn.otherwise.push_back(StoreOp::Get(key));
   std::weak_ptr<bool> alive = alive_;
   commits_.Commit(
@@ -594,8 +595,9 @@ void GlobalRegistry::Settle(std::shared_ptr<Attempt> attempt,
           } else {
             Settle(attempt, result.status());
           }
-        } else if (result->succeeded) {
-          Succeed(attempt, result->revision);
+        } else if (result->succeeded && !result->gets.empty() &&
+                   !result->gets[0].empty()) {
+          Succeed(attempt, result->gets[0][0].mod_revision);
         } else {
           // It is not there and never will be from that try: what that
           // compared has changed, or the next try changes it.

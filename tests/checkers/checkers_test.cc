@@ -644,6 +644,16 @@ TEST(MonitorsTest, ADownOfTheLivingIsSeen) {
       HasSubstr("after its DOWN"));
 }
 
+TEST(MonitorsTest, ADownForAnEpochThatNeverWasIsFine) {
+  const std::string down = R"(
+monitor key=m session=w name=x
+down key=m session=w name=x node=a n=9 seq=7 reason=noproc
+)";
+  EXPECT_EQ(Sole(CheckMonitors, absl::StrCat("join node=a n=2\n", down)), "");
+  EXPECT_THAT(Sole(CheckMonitors, absl::StrCat("join node=a n=9\n", down)),
+              HasSubstr("had neither ended"));
+}
+
 TEST(MonitorsTest, ADownThatNeverCameIsSeen) {
   const std::string lost = R"(
 claim name=x node=a n=2 e=4 seq=7

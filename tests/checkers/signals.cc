@@ -131,11 +131,17 @@ Verdict CheckMonitors(const History& history, const CheckOptions& options) {
   std::map<std::pair<std::string, Process>, const HistoryEvent*> downs;
   std::map<Process, const HistoryEvent*> named_downs;
   std::set<std::string> gone;
+  std::set<std::string> joined;
+  std::set<JournalIndex::NodeKey> members;
   int64_t end_ns = history.empty() ? 0 : history.back().at_ns;
   bool ended = false;
   for (size_t place = 0; place < history.size(); ++place) {
     const HistoryEvent& event = history[place];
     switch (event.kind) {
+      case EventKind::kJoin:
+        joined.insert(event.node);
+        members.insert({event.node, event.node_epoch});
+        break;
       case EventKind::kClaim:
         owner_of[{event.name, event.epoch}] =
             Process(event.node, event.node_epoch, event.seq);
@@ -165,7 +171,11 @@ Verdict CheckMonitors(const History& history, const CheckOptions& options) {
         const JournalIndex::NodeKey node(event.node, event.node_epoch);
         const auto died = journal.died.find(node);
         const auto reap = journal.reaps.find(node);
-        const bool over = (exit != journal.exits.end() &&
+        // An epoch that never was has no process that could act.
+        const bool never =
+            joined.contains(event.node) && !members.contains(node);
+        const bool over = never ||
+                          (exit != journal.exits.end() &&
                            history[exit->second].at_ns <= event.at_ns) ||
                           (died != journal.died.end() &&
                            history[died->second].at_ns <= event.at_ns) ||

@@ -87,6 +87,23 @@ class Simulation {
 
     FaultSimResult result;
     result.history = recorder_->history();
+    // What dies with its node dies in no order.
+    for (size_t i = 0; i < result.history.size();) {
+      size_t end = i;
+      const auto dies = [&](const HistoryEvent& event) {
+        return event.at_ns == result.history[i].at_ns &&
+               (event.kind == EventKind::kExit ||
+                event.kind == EventKind::kGone);
+      };
+      while (end < result.history.size() && dies(result.history[end])) ++end;
+      const auto from = result.history.begin();
+      std::sort(from + static_cast<ptrdiff_t>(i),
+                from + static_cast<ptrdiff_t>(end),
+                [](const HistoryEvent& a, const HistoryEvent& b) {
+                  return ToJson(a) < ToJson(b);
+                });
+      i = std::max(end, i + 1);
+    }
     CheckOptions check;
     check.monitor_settles = absl::Seconds(3);
     check.down_within = absl::Seconds(6);
