@@ -397,9 +397,9 @@ void NodeRouter::Core::Finish(const std::shared_ptr<Call>& call,
   call->request.meta.hops = call->hops;
   runtime_->scheduler().At(next, [core = shared_from_this(), call] {
     core->held_.fetch_sub(1, std::memory_order_relaxed);
-    core->LookUp(call->request.target.name(), [core, call](const Found& found) {
-      core->Forward(call, found);
-    });
+    core->LookUp(
+        call->request.target.name(), Epoch(),
+        [core, call](const Found& found) { core->Forward(call, found); });
   });
 }
 
