@@ -122,9 +122,9 @@ class BadInputTest(unittest.TestCase):
                       ["counter_a", "supervisor 'application'"], 4,
                       "ALREADY_EXISTS", "NAME_TAKEN")
 
-    def test_strategy_that_is_not_there_yet(self):
+    def test_strategy_that_is_none(self):
         path = self.directory + "/strategy.yaml"
-        self.bad_tree("strategy", "supervisor: s\nstrategy: one_for_all\n"
+        self.bad_tree("strategy", "supervisor: s\nstrategy: one_for_none\n"
                       "children: []\n", [path + ":2:11: strategy", "one_for_one"])
 
     def test_file_that_is_not_there(self):
