@@ -87,6 +87,8 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   }
   membership.build = options_.build;
   membership.profile = options_.profile;
+  membership.labels = options_.labels;
+  membership.cluster_id_seen = options_.cluster_id_seen;
   membership.reap_for_test = options_.reap_for_test;
   membership.min_generation = options_.min_generation;
   membership.raise_generation = options_.raise_generation;
@@ -119,6 +121,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
     done(joined.status());
     return;
   }
+  if (options_.on_joined) options_.on_joined(*joined);
   RuntimeOptions runtime;
   runtime.node = options_.node;
   runtime.epoch = joined->epoch;

@@ -5,6 +5,7 @@
 #ifndef MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 #define MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -62,6 +63,12 @@ struct ClusterNodeOptions {
   std::string grpc_version;
   Profile profile;
   LocalParts local;
+  // As in MembershipOptions.
+  std::map<std::string, std::string> labels;
+  std::string cluster_id_seen;
+  // Called once, on a worker, as soon as this incarnation has an epoch and
+  // before anything is served. May be empty.
+  std::function<void(const Joined& joined)> on_joined;
   // MembershipOptions::reap_for_test.
   absl::Duration reap_for_test = absl::ZeroDuration();
   // As in MembershipOptions and MembershipListener.

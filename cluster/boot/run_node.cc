@@ -3,14 +3,15 @@
 #include <grpcpp/grpcpp.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cluster/boot/cluster_node.h"
+#include "cluster/boot/data_dir.h"
+#include "cluster/boot/sentinel_link.h"
+#include "cluster/boot/stderr_logger.h"
 #include "cluster/boot/version.h"
 #include "cluster/service/admin_service.h"
 #include "cluster/store/store_factory.h"
@@ -27,27 +28,6 @@ namespace muster {
 namespace {
 
 constexpr absl::Duration kDrainGrace = absl::Seconds(1);
-
-// Writes one line a record to stderr.
-class StderrLogger final : public Logger {
- public:
-  explicit StderrLogger(const std::string& node)
-      : logger_(node, std::make_shared<spdlog::sinks::stderr_sink_mt>()) {
-    logger_.set_pattern("%Y-%m-%dT%H:%M:%S.%e %L [%n] %v");
-    logger_.flush_on(spdlog::level::info);
-  }
-
-  void Write(LogLevel level, absl::string_view text) override {
-    static constexpr spdlog::level::level_enum kLevels[] = {
-        spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
-        spdlog::level::err};
-    logger_.log(kLevels[static_cast<int>(level)], "{}",
-                spdlog::string_view_t(text.data(), text.size()));
-  }
-
- private:
-  spdlog::logger logger_;
-};
 
 // Why the main thread wakes up.
 class Wakeup {
@@ -124,10 +104,11 @@ class SignalThread {
 };
 
 // One incarnation: from joining to leaving. Sets `*again` if it was reaped, and
-// `*generation` to the cluster's.
+// `*generation`, where there is no data directory, to the cluster's.
 absl::Status RunIncarnation(
     const NodeConfig& config, const std::vector<ServerTypeInfo>& types,
-    Logger* logger, Wakeup* wakeup, std::string* listen, uint64_t* generation,
+    DataDir* data_dir, Logger* logger, Wakeup* wakeup, std::string* listen,
+    uint64_t* generation,
     const std::function<void(const std::string&)>& on_ready, bool* again) {
   *again = false;
   SystemClock clock;
@@ -170,6 +151,30 @@ absl::Status RunIncarnation(
   options.raise_generation = !config.raise_generation.empty();
   options.on_generation = [generation](uint64_t seen) { *generation = seen; };
   options.grpc_version = grpc::Version();
+  options.labels = config.labels;
+  if (data_dir != nullptr) {
+    options.cluster_id_seen = data_dir->cluster_id();
+    options.min_generation = data_dir->generation();
+    options.on_generation = [data_dir](uint64_t generation) {
+      data_dir->Seen(generation);
+    };
+    options.proof_of_death = [dead = data_dir->dead()](
+                                 const store::v1::NodeRecord&,
+                                 Epoch epoch) -> std::optional<std::string> {
+      if (dead != epoch) return std::nullopt;
+      return "holds the lock of its data directory";
+    };
+  }
+  Joined joined;
+  options.on_joined = [&config, &joined,
+                       address = options.address](const Joined& now) {
+    joined = now;
+    if (config.sentinel == nullptr) return;
+    JoinedNews news;
+    news.epoch = now.epoch;
+    news.address = address;
+    config.sentinel->Joined(news);
+  };
   absl::Status result;
   {
     ClusterNode node(std::move(options), *std::move(store), &scheduler, &random,
@@ -184,6 +189,9 @@ absl::Status RunIncarnation(
     Wakeup::Why why = wakeup->Wait(Wakeup::Why::kNone);
     if (why == Wakeup::Why::kFailed) result = wakeup->status();
     if (why == Wakeup::Why::kJoined) {
+      if (data_dir != nullptr) {
+        data_dir->Joined(joined.cluster_id, joined.epoch);
+      }
       auto backend = std::make_shared<RpcBackend>();
       backend->runtime = &node.runtime();
       backend->names = &node.registry();
@@ -240,16 +248,27 @@ absl::Status RunNode(const NodeConfig& config,
         .NotExecuted();
   }
   StderrLogger logger(config.name);
+  std::unique_ptr<DataDir> data_dir;
+  if (!config.data_dir.empty()) {
+    absl::StatusOr<std::unique_ptr<DataDir>> opened =
+        DataDir::Open(config.data_dir, config.cluster, config.name, &logger);
+    if (!opened.ok()) return opened.status();
+    data_dir = *std::move(opened);
+  }
   Wakeup wakeup;
   SignalThread signals(&wakeup);
-  std::string listen = config.listen;
+  // A restart serves where its first run did.
+  std::string listen =
+      config.sentinel != nullptr && !config.sentinel->listen().empty()
+          ? config.sentinel->listen()
+          : config.listen;
   bool again = true;
   uint64_t generation = 0;
   absl::Status result;
   while (again) {
     wakeup.Reset();
-    result = RunIncarnation(config, types, &logger, &wakeup, &listen,
-                            &generation, on_ready, &again);
+    result = RunIncarnation(config, types, data_dir.get(), &logger, &wakeup,
+                            &listen, &generation, on_ready, &again);
   }
   return result;
 }

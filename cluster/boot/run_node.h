@@ -3,12 +3,14 @@
 #define MUSTER_CLUSTER_BOOT_RUN_NODE_H_
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "cluster/boot/cluster_node.h"
+#include "cluster/boot/sentinel_link.h"
 #include "muster/cluster/v1/cluster.pb.h"
 #include "node/gen_server/server_type.h"
 
@@ -23,6 +25,14 @@ struct NodeConfig {
   std::string listen = "127.0.0.1:7700";
   // "memory" (a single node) or "etcd://h1:2379,h2:2379".
   std::string store = "memory";
+  // What placement goes by; as ParseLabels takes them.
+  std::map<std::string, std::string> labels;
+  // Where it keeps its epoch and shows that its predecessor is dead
+  // (data_dir.h). Empty: nowhere.
+  std::string data_dir;
+  // Told of each epoch; null: this OS process has no sentinel. Outlives
+  // RunNode.
+  SentinelLink* sentinel = nullptr;
   // Applied once the node has joined; for `muster dev`.
   std::optional<cluster::v1::Manifest> manifest;
   LocalParts local;
@@ -38,7 +48,10 @@ struct NodeConfig {
 // Blocks; call it once, from the main thread, before other threads exist.
 // Errors, each naming the cure:
 //   INVALID_ARGUMENT     a field of `config`, or two types of one name
-//   FAILED_PRECONDITION  ADDRESS_IN_USE
+//   FAILED_PRECONDITION  ADDRESS_IN_USE; the data directory's (data_dir.h);
+//                        OTHER_CLUSTER, OLD_GENERATION: the store is not the
+//                        one that the data directory knows
+//   DATA_LOSS            BAD_DATA_DIR
 //   ALREADY_EXISTS       NODE_EXISTS: the name is a living node's
 //   UNAVAILABLE          the store cannot be reached
 absl::Status RunNode(const NodeConfig& config,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cluster/boot/labels.h"
 #include "cluster/cli/commands.h"
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/version.h"
@@ -151,6 +153,13 @@ class Cli {
     wait->add_option("NAME", target_, "the server's name")->required();
     wait->add_option("--for", condition_, "what to wait for: running");
 
+    CLI::App* const explain = Add(
+        &app_, "explain",
+        "Why a name is where it is: owner, supervisor, last move, evidence.",
+        "muster explain counter_a",
+        [this] { return Client().Explain(target_); });
+    explain->add_option("NAME", target_, "the name")->required();
+
     Add(&app_, "version", "Versions of Muster and of what it is linked with.",
         "muster version", [this] { return Version(env_, flags_.json); });
   }
@@ -179,7 +188,11 @@ class Cli {
           const absl::StatusOr<Profile> profile = Profile::Named(profile_);
           if (!profile.ok()) return CommandResult(profile.status());
           config_.profile = *profile;
-          return NodeStart(env_, config_, types_);
+          absl::StatusOr<std::map<std::string, std::string>> labels =
+              ParseLabels(labels_);
+          if (!labels.ok()) return CommandResult(labels.status());
+          config_.labels = *std::move(labels);
+          return NodeStart(env_, config_, !no_sentinel_, types_);
         },
         /*is_node=*/true);
     start->add_option("--name", config_.name, "the node's name: a-z 0-9 -")
@@ -192,6 +205,15 @@ class Cli {
     start->add_option("--store", config_.store,
                       "memory, or etcd://host:port,... which all nodes of the "
                       "cluster share (default memory)");
+    start->add_option("--label", labels_,
+                      "key=value that placement goes by, such as zone=a; may "
+                      "be repeated");
+    start->add_option("--data-dir", config_.data_dir,
+                      "a directory of this node's own, where it keeps its "
+                      "epoch and a lock (default none)");
+    start->add_flag("--no-sentinel", no_sentinel_,
+                    "be the node itself, without a parent process that "
+                    "attests its death and starts it again");
     Add(node, "list", "The nodes of the cluster.", "muster node list",
         [this] { return Client().NodeList(); });
     start->add_option("--profile", profile_,
@@ -264,6 +286,45 @@ class Cli {
                                   "muster name whereis counter_a",
                                   [this] { return Client().WhereIs(target_); });
     whereis->add_option("NAME", target_, "the name")->required();
+    CLI::App* const history =
+        Add(name, "history", "Where a name was, and why it moved.",
+            "muster name history counter_a", [this] {
+              events_.set_name(target_);
+              events_.set_limit(limit_);
+              return Client().NameHistory(events_);
+            });
+    history->add_option("NAME", target_, "the name")->required();
+    history->add_option("--limit", limit_, "the last so many (default 100)");
+
+    CLI::App* const event =
+        AddNoun("event", "What has happened to nodes, names and trees.");
+    const auto read = [this] {
+      events_.set_name(event_name_);
+      events_.set_node(node_);
+      events_.set_supervisor(event_supervisor_);
+      events_.set_kind(event_kind_);
+      events_.set_limit(limit_);
+      return events_;
+    };
+    CLI::App* const events =
+        Add(event, "list", "Events, oldest first.",
+            "muster event list --name counter_a --kind child.",
+            [this, read] { return Client().EventList(read()); });
+    CLI::App* const tail =
+        Add(event, "tail", "The last events, and then each as it happens.",
+            "muster event tail --node a",
+            [this, read] { return Client().EventTail(read()); });
+    for (CLI::App* const command : {events, tail}) {
+      command->add_option("--name", event_name_,
+                          "of this name, and of the node that had it then");
+      command->add_option("--node", node_, "of this node");
+      command->add_option("--supervisor", event_supervisor_,
+                          "of this supervisor and its children");
+      command->add_option(
+          "--kind", event_kind_,
+          "whose kind begins so, such as child. or node.reaped");
+      command->add_option("--limit", limit_, "the last so many (default 100)");
+    }
   }
 
   CommandResult WaitFor() {
@@ -447,6 +508,13 @@ class Cli {
   std::string profile_ = "default";
   Consent consent_;
   std::string prefix_;
+  std::vector<std::string> labels_;
+  bool no_sentinel_ = false;
+  admin::v1::ListEventsRequest events_;
+  std::string event_name_;
+  std::string event_supervisor_;
+  std::string event_kind_;
+  int limit_ = 100;
   bool no_wait_ = false;
   bool system_ = false;
   NodeConfig config_;

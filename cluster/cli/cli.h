@@ -42,6 +42,10 @@ struct CliEnv {
       const NodeConfig& config, std::vector<ServerTypeInfo> types,
       std::function<void(const std::string& address)> on_ready)>
       run_node;
+  // RunSentinel of cluster/boot/sentinel.h, for this program: runs the node
+  // that `arguments` describe and returns its exit code. Empty: this OS process
+  // is the node.
+  std::function<absl::StatusOr<int>(const NodeConfig& config)> run_sentinel;
   // Called before a command that a SIGINT should end with exit code 130; may
   // be empty. Nodes handle signals themselves.
   std::function<void()> exit_on_interrupt;

@@ -438,11 +438,18 @@ absl::Status ClientCommands::WaitForTree(
 // --- Being a node ------------------------------------------------------------
 
 CommandResult NodeStart(const CliEnv& env, const NodeConfig& config,
-                        std::vector<ServerTypeInfo> types) {
+                        bool sentinel, std::vector<ServerTypeInfo> types) {
   for (const absl::Status& valid :
        {ValidateNodeName(config.name), ValidateClusterName(config.cluster),
         ParseLoopbackAddress(config.listen).status()}) {
     if (!valid.ok()) return valid;
+  }
+  if (sentinel && env.run_sentinel) {
+    const absl::StatusOr<int> code = env.run_sentinel(config);
+    if (!code.ok()) return code.status();
+    CommandResult result;
+    result.exit_code = static_cast<ExitCode>(*code);
+    return result;
   }
   return env.run_node(
       config, std::move(types), [&](const std::string& address) {

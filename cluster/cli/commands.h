@@ -19,6 +19,7 @@
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/node_client.h"
 #include "google/protobuf/message.h"
+#include "muster/admin/v1/admin.pb.h"
 #include "node/gen_server/server_type.h"
 #include "node/rpc/address.h"
 #include "node/types/server_ref.h"
@@ -94,6 +95,11 @@ class ClientCommands {
   CommandResult NodeRemove(const std::string& node, const Consent& consent);
   // After a restore of the store. `confirm`: the cluster's name.
   CommandResult RaiseGeneration(const std::string& confirm);
+  CommandResult EventList(const admin::v1::ListEventsRequest& request);
+  // Until the node ends or nobody reads.
+  CommandResult EventTail(const admin::v1::ListEventsRequest& request);
+  CommandResult NameHistory(const admin::v1::ListEventsRequest& request);
+  CommandResult Explain(const std::string& name);
 
  private:
   // Starts the command's time and connects.
@@ -122,8 +128,9 @@ class ClientCommands {
 };
 
 // Commands that are a node. They return when it has left.
+// With `sentinel` NodeStart is the parent of one, if `env` knows how.
 CommandResult NodeStart(const CliEnv& env, const NodeConfig& config,
-                        std::vector<ServerTypeInfo> types);
+                        bool sentinel, std::vector<ServerTypeInfo> types);
 CommandResult Dev(const CliEnv& env, const std::string& listen,
                   std::vector<ServerTypeInfo> types);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -179,6 +180,34 @@ class GrpcNodeClient final : public NodeClient {
     ServerReflectionRequest request;
     request.set_file_by_filename(file);
     return Files(request, timeout);
+  }
+
+  absl::StatusOr<admin::v1::ListEventsResponse> ListEvents(
+      const admin::v1::ListEventsRequest& request,
+      absl::Duration timeout) override {
+    return Read(*admin_, &AdminService::Stub::ListEvents, request, timeout);
+  }
+  absl::StatusOr<admin::v1::ExplainResponse> Explain(
+      const admin::v1::ExplainRequest& request,
+      absl::Duration timeout) override {
+    return Read(*admin_, &AdminService::Stub::Explain, request, timeout);
+  }
+  absl::Status TailEvents(
+      const admin::v1::ListEventsRequest& request,
+      std::function<bool(const admin::v1::Event& event)> on_event) override {
+    grpc::ClientContext context;
+    const auto stream = admin_->TailEvents(&context, request);
+    admin::v1::Event event;
+    while (stream->Read(&event)) {
+      if (on_event(event)) continue;
+      context.TryCancel();
+      while (stream->Read(&event)) {
+      }
+      stream->Finish().ok();  // Cancelled, as we said.
+      return absl::OkStatus();
+    }
+    const grpc::Status status = stream->Finish();
+    return status.ok() ? absl::OkStatus() : OfRead(status);
   }
 
  private:

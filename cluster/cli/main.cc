@@ -7,11 +7,14 @@
 #include <cstdlib>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "cluster/boot/run_node.h"
+#include "cluster/boot/sentinel.h"
+#include "cluster/boot/sentinel_link.h"
 #include "cluster/cli/cli.h"
 #include "cluster/cli/exit_code.h"
 #include "cluster/cli/grpc_node_client.h"
@@ -51,6 +54,9 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
 
 int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
          const MainOptions& options) {
+  // First of all: it may end this OS process.
+  const std::unique_ptr<SentinelLink> sentinel =
+      SentinelLink::FromEnvironment();
   // What gRPC would log comes back as a Status, and stderr is read by scripts.
   // Whoever wants it sets GRPC_VERBOSITY.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
@@ -64,13 +70,25 @@ int Main(int argc, char** argv, std::vector<ServerTypeInfo> types,
   env.clock = &clock;
   env.sleep = [](absl::Duration d) { absl::SleepFor(d); };
   env.connect = ConnectToNode;
-  env.run_node = [&options](const NodeConfig& config,
-                            std::vector<ServerTypeInfo> hosted,
-                            std::function<void(const std::string&)> on_ready) {
+  env.run_node = [&options, &sentinel](
+                     const NodeConfig& config,
+                     std::vector<ServerTypeInfo> hosted,
+                     std::function<void(const std::string&)> on_ready) {
     NodeConfig whole = config;
     whole.local = options.local;
+    whole.sentinel = sentinel.get();
     return RunNode(whole, std::move(hosted), std::move(on_ready));
   };
+  if (sentinel == nullptr) {
+    env.run_sentinel = [argc, argv](const NodeConfig& config) {
+      SentinelConfig whole;
+      whole.cluster = config.cluster;
+      whole.node = config.name;
+      whole.store = config.store;
+      whole.arguments.assign(argv, argv + argc);
+      return RunSentinel(whole);
+    };
+  }
   env.exit_on_interrupt = ExitOnInterrupt;
   env.grpc_version = GrpcVersion();
   env.dev_manifest = options.dev_manifest;

@@ -7,6 +7,7 @@
 #ifndef MUSTER_CLUSTER_CLI_NODE_CLIENT_H_
 #define MUSTER_CLUSTER_CLI_NODE_CLIENT_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,17 @@ class NodeClient {
   FilesOfSymbol(const std::string& symbol, absl::Duration timeout) = 0;
   virtual absl::StatusOr<std::vector<google::protobuf::FileDescriptorProto>>
   FilesOfName(const std::string& file, absl::Duration timeout) = 0;
+
+  // AdminService, the journal.
+  virtual absl::StatusOr<admin::v1::ListEventsResponse> ListEvents(
+      const admin::v1::ListEventsRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<admin::v1::ExplainResponse> Explain(
+      const admin::v1::ExplainRequest& request, absl::Duration timeout) = 0;
+  // Calls `on_event` with each, until it says false (OK) or the stream ends
+  // (why). Without a deadline.
+  virtual absl::Status TailEvents(
+      const admin::v1::ListEventsRequest& request,
+      std::function<bool(const admin::v1::Event& event)> on_event) = 0;
 };
 
 }  // namespace muster

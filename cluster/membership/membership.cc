@@ -151,6 +151,18 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
   }
   cluster_id_ = meta.cluster_id();
   generation_ = meta.generation();
+  if (!store_->embedded() && !options_.cluster_id_seen.empty() &&
+      options_.cluster_id_seen != cluster_id_) {
+    JoinFailed(
+        Error(absl::StatusCode::kFailedPrecondition, "OTHER_CLUSTER",
+              absl::StrCat("this node was in a cluster '", options_.cluster,
+                           "' with id ", options_.cluster_id_seen, "; in ",
+                           store_->ToString(), " it has id ", cluster_id_,
+                           ": another store, or one that lost its data. If "
+                           "that is meant, give the node a new --data-dir"))
+            .NotExecuted());
+    return;
+  }
   if (generation_ < options_.min_generation) {
     OldGeneration(result->gets[0][0], std::move(meta));
     return;
@@ -213,6 +225,8 @@ void Membership::TryCreate() {
   record.set_address(options_.address);
   for (const auto& type : options_.types) *record.add_types() = type;
   record.set_build(options_.build);
+  record.mutable_labels()->insert(options_.labels.begin(),
+                                  options_.labels.end());
   *record.mutable_joined_at() =
       google::protobuf::util::TimeUtil::MillisecondsToTimestamp(
           absl::ToUnixMillis(clock_->Wall()));
@@ -559,6 +573,7 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
     if (at != members_.end()) {
       died = std::move(at->second);
       members_.erase(at);
+      if (active_) dying_.insert({node, died->epoch.revision});
       version_.fetch_add(1, std::memory_order_release);
     }
   } else {
@@ -574,6 +589,7 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
     const auto at = members_.find(node);
     if (at != members_.end() && at->second.epoch != member.epoch) {
       died = at->second;
+      if (active_) dying_.insert({node, died->epoch.revision});
     }
     members_[node] = std::move(member);
     version_.fetch_add(1, std::memory_order_release);
@@ -597,39 +613,46 @@ void Membership::Died(const std::string& node, Epoch epoch, int64_t revision) {
   // A grave is written in the transaction that ends the epoch, so a list as of
   // that revision has it, or it has been removed since, which takes twice R.
   std::weak_ptr<bool> alive = alive_;
-  store_->List(keys_.Grave(node), kTxnTimeout,
-               [this, alive, node, epoch, revision,
-                strand = strand_](absl::StatusOr<RangeResult> result) {
-                 if (alive.expired()) return;
-                 strand->Post([this, alive, node, epoch, revision,
-                               result = std::move(result)] {
-                   if (alive.expired() || !active_) return;
-                   const BootTime now = clock_->Boot();
-                   if (!result.ok() || result->revision < revision) {
-                     strand_->At(now + kGraveRetry,
-                                 Alive([this, node, epoch, revision] {
-                                   Died(node, epoch, revision);
-                                 }));
-                     return;
-                   }
-                   for (const KeyValue& item : result->items) {
-                     if (item.key == keys_.Grave(node))
-                       GraveChanged(item.key, &item);
-                   }
-                   const BootTime last =
-                       MayClaimFrom(node, static_cast<int64_t>(epoch.revision))
-                           .not_before;
-                   if (last <= now) {
-                     listener_.on_death(node, epoch);
-                     return;
-                   }
-                   strand_->At(last, Alive([this, node, epoch] {
-                                 if (!active_) return;
-                                 listener_.on_death(node, epoch);
-                                 listener_.on_change();
-                               }));
-                 });
-               });
+  store_->List(
+      keys_.Grave(node), kTxnTimeout,
+      [this, alive, node, epoch, revision,
+       strand = strand_](absl::StatusOr<RangeResult> result) {
+        if (alive.expired()) return;
+        strand->Post([this, alive, node, epoch, revision,
+                      result = std::move(result)] {
+          if (alive.expired() || !active_) return;
+          const BootTime now = clock_->Boot();
+          if (!result.ok() || result->revision < revision) {
+            strand_->At(now + kGraveRetry, Alive([this, node, epoch, revision] {
+                          Died(node, epoch, revision);
+                        }));
+            return;
+          }
+          for (const KeyValue& item : result->items) {
+            if (item.key == keys_.Grave(node)) GraveChanged(item.key, &item);
+          }
+          const BootTime last =
+              MayClaimFrom(node, static_cast<int64_t>(epoch.revision))
+                  .not_before;
+          if (last <= now) {
+            ActsNoMore(node, epoch);
+          } else {
+            strand_->At(
+                last, Alive([this, node, epoch] { ActsNoMore(node, epoch); }));
+          }
+        });
+      });
+}
+
+void Membership::ActsNoMore(const std::string& node, Epoch epoch) {
+  {
+    MutexLock lock(&mu_);
+    dying_.erase({node, epoch.revision});
+    version_.fetch_add(1, std::memory_order_release);
+  }
+  if (!active_) return;
+  listener_.on_death(node, epoch);
+  listener_.on_change();
 }
 
 void Membership::GraveChanged(const std::string& key, const KeyValue* now) {
@@ -866,9 +889,10 @@ std::string Membership::ServiceOf(absl::string_view node,
 
 bool Membership::IsCurrent(absl::string_view node, int64_t revision) const {
   MutexLock lock(&mu_);
+  const uint64_t epoch = static_cast<uint64_t>(revision);
   const auto at = members_.find(node);
-  return at != members_.end() &&
-         at->second.epoch.revision == static_cast<uint64_t>(revision);
+  return (at != members_.end() && at->second.epoch.revision == epoch) ||
+         dying_.contains({std::string(node), epoch});
 }
 
 void Membership::StopWatching() {

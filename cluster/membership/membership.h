@@ -15,7 +15,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -52,6 +54,11 @@ struct MembershipOptions {
   std::string build;
   // Used if this node writes the cluster's meta record; otherwise that one's.
   Profile profile;
+  // What placement goes by.
+  std::map<std::string, std::string> labels;
+  // Cluster id that this node's data directory remembers: it joins no cluster
+  // of another. Empty: any.
+  std::string cluster_id_seen;
   // A planted bug of tests: others are reaped after this silence, unchecked.
   // Zero: as the profile says.
   absl::Duration reap_for_test = absl::ZeroDuration();
@@ -105,8 +112,9 @@ class Membership final : public PeerDirectory {
   // that moves means a living node (ALREADY_EXISTS NODE_EXISTS); silence for R
   // means a dead one, which is reaped; a proof of its death spares the wait.
   // UNAVAILABLE: the store did not answer within 10 s. FAILED_PRECONDITION
-  // OLD_GENERATION: this node has seen a greater generation. `done` comes once;
-  // on success heartbeats and reaping run.
+  // OLD_GENERATION: this node has seen a greater generation; OTHER_CLUSTER: it
+  // was in a cluster of another id. `done` comes once; on success heartbeats
+  // and reaping run.
   void Join(absl::AnyInvocable<void(absl::StatusOr<Joined>)> done);
   // Deletes this node's record, so that others need not wait; then nothing
   // here acts any more.
@@ -129,7 +137,8 @@ class Membership final : public PeerDirectory {
   std::vector<Member> Members() const;
   // The gRPC service of a type that `node` hosts; empty if it does not.
   std::string ServiceOf(absl::string_view node, absl::string_view type) const;
-  // Whether `node` is a member with this epoch revision, as far as is known.
+  // Whether `node` is a member with this epoch revision, or was and may yet
+  // act, as far as is known.
   bool IsCurrent(absl::string_view node, int64_t revision) const;
   // Greater after each change of the members; never 0. What IsCurrent said
   // after a reading of it holds as long as it reads the same.
@@ -171,6 +180,7 @@ class Membership final : public PeerDirectory {
   // Tells of a death once this epoch can act no more: at once, unless it has
   // a grave in the store as of `revision` or later.
   void Died(const std::string& node, Epoch epoch, int64_t revision);
+  void ActsNoMore(const std::string& node, Epoch epoch);
   void GraveChanged(const std::string& key, const KeyValue* now);
   void RemoveOldGraves();
   void UpdateReaper();
@@ -228,6 +238,9 @@ class Membership final : public PeerDirectory {
 
   mutable Mutex mu_;
   std::map<std::string, Member, std::less<>> members_ ABSL_GUARDED_BY(mu_);
+  // Node and epoch revision of those whose record is gone but that may yet act,
+  // as far as is known.
+  std::set<std::pair<std::string, uint64_t>> dying_ ABSL_GUARDED_BY(mu_);
   // While this node reaps.
   std::optional<Reaper> reaper_ ABSL_GUARDED_BY(mu_);
   Graves graves_ ABSL_GUARDED_BY(mu_);

@@ -73,7 +73,7 @@ void GlobalRegistry::Start(std::function<void()> synced) {
   handler.on_change = [this](const std::string& key, const KeyValue* now,
                              int64_t revision) { Changed(key, now, revision); };
   handler.on_synced = [this] {
-    table_.Listed(replica_->listed_revision());
+    Reconcile();
     if (auto synced = std::exchange(synced_, nullptr)) synced();
   };
   handler.on_gap = [] {};
@@ -83,12 +83,33 @@ void GlobalRegistry::Start(std::function<void()> synced) {
   replica_->Start();
 }
 
+void GlobalRegistry::Reconcile() {
+  const int64_t listed = replica_->listed_revision();
+  std::vector<std::string> settled;
+  {
+    MutexLock lock(&mu_);
+    absl::erase_if(untold_, [&](const auto& untold) {
+      if (untold.second > listed) return false;
+      settled.push_back(untold.first);
+      return true;
+    });
+  }
+  for (const std::string& name : settled) {
+    // The watch told neither of it nor of its end.
+    if (!replica_->items().contains(membership_->keys().Name(name)) &&
+        table_.Remove(name, listed)) {
+      on_change_(name);
+    }
+  }
+  table_.Listed(listed);
+}
+
 void GlobalRegistry::Changed(const std::string& key, const KeyValue* now,
                              int64_t revision) {
   absl::StatusOr<Keys::Parsed> parsed = membership_->keys().Parse(key);
   if (!parsed.ok()) return;
   if (now != nullptr) {
-    Note(*now);
+    Note(*now, /*untold=*/false);
     // A try that had been lost has arrived after all.
     const auto known = table_.Find(parsed->id);
     if (known != nullptr && known->entry.pid.node == membership_->node() &&
@@ -101,7 +122,7 @@ void GlobalRegistry::Changed(const std::string& key, const KeyValue* now,
   on_change_(parsed->id);
 }
 
-void GlobalRegistry::Note(const KeyValue& item) {
+void GlobalRegistry::Note(const KeyValue& item, bool untold) {
   absl::StatusOr<Keys::Parsed> parsed = membership_->keys().Parse(item.key);
   if (!parsed.ok()) return;
   auto known = std::make_shared<KnownName>();
@@ -122,6 +143,10 @@ void GlobalRegistry::Note(const KeyValue& item) {
   entry.type = view.record.type();
   entry.service = membership_->ServiceOf(entry.pid.node, entry.type);
   entry.supervisor = view.record.supervisor();
+  if (untold) {
+    MutexLock lock(&mu_);
+    untold_[entry.name] = item.mod_revision;
+  }
   table_.Put(std::move(known));
 }
 
@@ -131,7 +156,7 @@ void GlobalRegistry::NoteRead(absl::string_view name,
   if (read.empty()) {
     table_.Remove(name, revision);
   } else {
-    Note(read[0]);
+    Note(read[0], /*untold=*/true);
   }
 }
 
@@ -376,12 +401,12 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   ClaimGate gate;
   if (known == nullptr) {
     gate = membership_->MayClaimFrom("", 0);
-  } else if (known->view.record.owner() != membership_->node() ||
-             known->view.record.owner_revision() !=
+  } else if (const store::v1::NameRecord& record = known->view.record;
+             record.owner() != membership_->node() ||
+             record.owner_revision() !=
                  static_cast<uint64_t>(membership_->own_revision())) {
     gate = membership_->MayClaimFrom(
-        known->view.record.owner(),
-        static_cast<int64_t>(known->view.record.owner_revision()));
+        record.owner(), static_cast<int64_t>(record.owner_revision()));
   }
   if (clock_->Boot() < gate.not_before) {
     // Its owner was reaped and may be alive (guarantees R19).
@@ -431,8 +456,10 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
     txn.then.push_back(ClaimEvent(claim, known.get()));
   }
   txn.otherwise.push_back(StoreOp::Get(key));
-  txn.otherwise.push_back(StoreOp::Get(
-      keys.Grave(known != nullptr ? known->view.record.owner() : "")));
+  if (attempt->grave.has_value()) {
+    txn.otherwise.push_back(
+        StoreOp::Get(keys.Grave(known->view.record.owner())));
+  }
   std::weak_ptr<bool> alive = alive_;
   const bool again = attempt->tries > 1;
   commits_.Commit(
@@ -448,7 +475,15 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
   const Claim& claim = attempt->claim;
   if (!result.ok()) {
     if (OutcomeOf(result.status()) == Outcome::kNotExecuted) {
-      attempt->done(result.status());
+      if (!attempt->lost) {
+        attempt->done(result.status());
+        return;
+      }
+      // This try was not executed; the one that was lost may be yet.
+      GiveUp(*attempt);
+      attempt->done(Error(result.status().code(), ReasonOf(result.status()),
+                          result.status().message())
+                        .Unknown());
     } else if (Planted(PlantedBug::kRepeatTransactions) &&
                attempt->tries < kTriesMax) {
       Try(std::move(attempt));
@@ -564,7 +599,7 @@ void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
   item.key = membership_->keys().Name(attempt->claim.name);
   item.value = attempt->value;
   item.mod_revision = revision;
-  Note(item);
+  Note(item, /*untold=*/true);
   if (attempt->lost) Doubt(attempt->instance, /*given_up=*/false);
   Claimed claimed;
   claimed.epoch =
@@ -576,7 +611,9 @@ void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
 // -- Freeing -----------------------------------------------------------------
 
 void GlobalRegistry::GiveUp(const Attempt& attempt) {
+  // First: if the watch tells of it from now on, that will free it.
   Doubt(attempt.instance, /*given_up=*/true);
+  Free(attempt.claim.name, attempt.instance);
 }
 
 void GlobalRegistry::Doubt(absl::string_view instance, bool given_up) {

@@ -136,8 +136,11 @@ class GlobalRegistry final : public NameRegistry {
               absl::AnyInvocable<void(absl::Status)> done);
   // Releases the name of a process that has ended, however long it takes.
   void Free(const std::string& name, const std::string& instance);
-  // Adopts a record that was read or written outside of the watch.
-  void Note(const KeyValue& item);
+  // Adopts a record. `untold`: it was read or written outside of the watch.
+  void Note(const KeyValue& item, bool untold);
+  // After each list: what was adopted outside of the watch and had gone before
+  // the watch could tell, goes here too.
+  void Reconcile();
   // The same of a read at `revision` of one name: a record, or none.
   void NoteRead(absl::string_view name, const std::vector<KeyValue>& read,
                 int64_t revision);
@@ -169,6 +172,9 @@ class GlobalRegistry final : public NameRegistry {
   mutable Mutex mu_;
   // One transaction at a time for each claim.
   std::map<ConfirmKey, Confirmation> confirming_ ABSL_GUARDED_BY(mu_);
+  // Names adopted outside of the watch since the last whole list, with their
+  // revisions.
+  absl::flat_hash_map<std::string, int64_t> untold_ ABSL_GUARDED_BY(mu_);
   // By instance.
   absl::flat_hash_map<std::string, Doubtful> doubts_ ABSL_GUARDED_BY(mu_);
 };

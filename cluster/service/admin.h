@@ -5,9 +5,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "cluster/journal/event_tail.h"
+#include "cluster/journal/explain.h"
 #include "cluster/membership/membership.h"
 #include "cluster/registry/global_registry.h"
 #include "cluster/service/descriptor_cache.h"
@@ -61,6 +64,15 @@ class Admin {
                   Done<admin::v1::RemoveNodeResponse> done);
   void RaiseGeneration(const admin::v1::RaiseGenerationRequest& request,
                        Done<admin::v1::RaiseGenerationResponse> done);
+  void ListEvents(const admin::v1::ListEventsRequest& request,
+                  Done<admin::v1::ListEventsResponse> done);
+  void Explain(const admin::v1::ExplainRequest& request,
+               Done<admin::v1::ExplainResponse> done);
+  // The journal and then what happens, until it is closed, which must be before
+  // the store goes.
+  std::shared_ptr<EventTail> TailEvents(
+      const admin::v1::ListEventsRequest& request,
+      EventTail::OnEvents on_events);
 
  private:
   struct Applying;
@@ -68,6 +80,9 @@ class Admin {
   // "alive", "draining", "suspect" or "silent", as far as this node knows.
   std::string StateOf(const Member& member) const;
   StoreOp Journal(store::v1::EventRecord event) const;
+  NameFacts Facts(const std::string& name,
+                  const admin::v1::GetTreeResponse& tree,
+                  std::vector<admin::v1::Event> events) const;
 
   // ALREADY_EXISTS NAME_TAKEN if a name belongs to somebody else.
   absl::Status CheckNames(const std::string& supervisor,

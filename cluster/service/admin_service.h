@@ -3,6 +3,7 @@
 #define MUSTER_CLUSTER_SERVICE_ADMIN_SERVICE_H_
 
 #include <memory>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "cluster/service/admin.h"
@@ -16,7 +17,7 @@ namespace muster {
 class AdminService final : public admin::v1::AdminService::CallbackService {
  public:
   // From now on the methods are `admin`'s; null takes it away and returns when
-  // no call is inside it any more.
+  // no call is inside it any more. Streams end with UNAVAILABLE STARTING.
   void Set(std::shared_ptr<Admin> admin) ABSL_LOCKS_EXCLUDED(mu_);
 
   grpc::ServerUnaryReactor* GetStatus(
@@ -50,8 +51,21 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
       grpc::CallbackServerContext* context,
       const admin::v1::RaiseGenerationRequest* request,
       admin::v1::RaiseGenerationResponse* response) override;
+  grpc::ServerUnaryReactor* ListEvents(
+      grpc::CallbackServerContext* context,
+      const admin::v1::ListEventsRequest* request,
+      admin::v1::ListEventsResponse* response) override;
+  grpc::ServerUnaryReactor* Explain(
+      grpc::CallbackServerContext* context,
+      const admin::v1::ExplainRequest* request,
+      admin::v1::ExplainResponse* response) override;
+  grpc::ServerWriteReactor<admin::v1::Event>* TailEvents(
+      grpc::CallbackServerContext* context,
+      const admin::v1::ListEventsRequest* request) override;
 
  private:
+  class TailReactor;
+
   template <typename Request, typename Response>
   grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* context,
                                   const Request& request, Response* response,
@@ -62,6 +76,8 @@ class AdminService final : public admin::v1::AdminService::CallbackService {
   CondVar left_;
   std::shared_ptr<Admin> admin_ ABSL_GUARDED_BY(mu_);
   int inside_ ABSL_GUARDED_BY(mu_) = 0;
+  // Streams of `admin_`'s; one that has ended may still be here for a while.
+  std::vector<std::weak_ptr<TailReactor>> tails_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace muster

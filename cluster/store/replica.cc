@@ -49,7 +49,7 @@ void Replica::Refresh() {
 void Replica::List() {
   strand_->Cancel(std::exchange(timer_, 0));
   listing_ = true;
-  asked_at_ = floor_;
+  asked_at_ = std::max(floor_, telling_);
   deleted_.clear();
   std::weak_ptr<bool> alive = alive_;
   store_->List(
@@ -165,7 +165,7 @@ void Replica::Watch(int64_t from) {
     if (alive.expired()) return;
     strand->Post([this, alive, number, events = std::move(events)] {
       if (alive.expired() || number != watch_number_) return;
-      for (const WatchEvent& event : events) Event(event);
+      Events(events);
     });
   };
   handler.on_end = [this, alive, number, strand = strand_](absl::Status end) {
@@ -175,6 +175,18 @@ void Replica::Watch(int64_t from) {
     });
   };
   watch_ = store_->Follow(prefix_, from, std::move(handler));
+}
+
+void Replica::Events(const std::vector<WatchEvent>& events) {
+  // Many keys may have one revision, which is seen only with the last of them.
+  for (const WatchEvent& event : events) {
+    if (event.item.mod_revision > telling_) {
+      floor_ = std::max(floor_, telling_);
+      telling_ = event.item.mod_revision;
+    }
+    Event(event);
+  }
+  floor_ = std::max(floor_, telling_);
 }
 
 void Replica::Event(const WatchEvent& event) {
@@ -189,7 +201,6 @@ void Replica::Event(const WatchEvent& event) {
       return;  // Seen already.
     }
   }
-  floor_ = std::max(floor_, item.mod_revision);
   if (event.kind == WatchEvent::Kind::kDelete) {
     if (listing_) deleted_[item.key] = item.mod_revision;
     if (items_.erase(item.key) == 0) return;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cluster/store/store.h"
 #include "node/base/log.h"
@@ -60,6 +61,7 @@ class Replica {
   // Takes over what a list says that is newer than what is known.
   void Adopt(RangeResult list);
   void Watch(int64_t from);
+  void Events(const std::vector<WatchEvent>& events);
   void Event(const WatchEvent& event);
   void Ended(const absl::Status& status);
   void ListAfter(absl::Duration delay);
@@ -77,6 +79,8 @@ class Replica {
   std::map<std::string, KeyValue> items_;
   // Greatest revision seen: of an event, or of a list.
   int64_t floor_ = 0;
+  // Of the event that was told last.
+  int64_t telling_ = 0;
   int64_t listed_ = 0;
   // Of the list under way: `floor_` when it was asked for, and deletes told
   // since, by revision, which what it says may precede.

@@ -91,6 +91,8 @@ class OptimisticStore final : public Store {
       done = [done = std::move(done)](absl::StatusOr<TxnResult>) mutable {
         TxnResult fine;
         fine.succeeded = true;
+        // Above all that there are: revisions never go back.
+        fine.revision = INT64_MAX;
         done(std::move(fine));
       };
     }

@@ -51,7 +51,7 @@ void RealNames::Join() {
     MutexLock lock(&mu_);
     while (!done) changed_.Wait(&mu_);
   }
-  MUSTER_CHECK(joined.ok(), std::string(joined.status().message()));
+  MUSTER_CHECK(joined.ok(), "it cannot join");
   RuntimeOptions runtime;
   runtime.node = node_;
   runtime.epoch = joined->epoch;
@@ -100,7 +100,7 @@ void RealNames::TakeMany(const std::string& prefix, size_t count,
   }
   MutexLock lock(&mu_);
   while (under_way > 0) changed_.Wait(&mu_);
-  MUSTER_CHECK(failed.ok(), std::string(failed.message()));
+  MUSTER_CHECK(failed.ok(), "a claim has failed");
 }
 
 bool RealNames::WaitUntil(absl::FunctionRef<bool()> condition) {

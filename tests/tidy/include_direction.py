@@ -13,8 +13,9 @@ _ROOMS = {"proto": 0, "node": 1, "client": 2, "cluster": 3, "tests": 4,
 _PARTS = {
     "node": ["base", "types", "process", "registry", "gen_server",
              "supervisor", "peer", "rpc", "admin"],
-    "cluster": ["store", "membership", "registry", "group", "placement",
-                "supervisor", "handoff", "service", "boot", "cli"],
+    "cluster": ["store", "membership", "journal", "registry", "group",
+                "placement", "supervisor", "handoff", "service", "boot",
+                "cli"],
 }
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]')

@@ -198,6 +198,21 @@ class Node(_Program):
         return grpc.insecure_channel(self.endpoint, options=CHANNEL_OPTIONS)
 
 
+    def node_pid(self):
+        """The node's OS process, below its sentinel; 0 if there is none now."""
+        path = "/proc/%d/task/%d/children" % (self.pid, self.pid)
+        try:
+            with open(path) as f:
+                pids = f.read().split()
+        except FileNotFoundError:
+            return 0
+        return int(pids[0]) if pids else 0
+
+    def kill_node(self):
+        """kill -9 of the node's OS process alone; its sentinel lives."""
+        os.kill(self.node_pid(), signal.SIGKILL)
+
+
 class Cluster:
     """An etcd and nodes on it; a context manager."""
 
@@ -226,9 +241,11 @@ class Cluster:
             self.show_logs()
         self.close()
 
-    def start(self, name, binary=MUSTER, wait=True, listen="127.0.0.1:0"):
+    def start(self, name, binary=MUSTER, wait=True, listen="127.0.0.1:0",
+              flags=()):
         node = Node(name, ["node", "start", "--name", name, "--cluster", "test",
-                           "--listen", listen, "--store", self.etcd.store],
+                           "--listen", listen, "--store", self.etcd.store,
+                           *flags],
                     "%s/%s.log" % (self._directory, name), binary)
         self._all.append(node)
         self.nodes[name] = node

@@ -89,13 +89,13 @@ class CliTest : public testing::Test {
 TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
   ExpectUsage({},
               "no command; there are dev, apply, status, tree, call, cast, "
-              "wait, version, node, process, name");
+              "wait, explain, version, node, process, name, event");
   ExpectUsage({"statsu"},
               "unknown command \"statsu\"; did you mean "
               "\"status\"?");
   ExpectUsage({"quux"},
               "unknown command \"quux\"; there are dev, apply, status, tree, "
-              "call, cast, wait, version, node, process, name");
+              "call, cast, wait, explain, version, node, process, name, event");
   ExpectUsage({"process", "lsit"},
               "unknown verb of process: \"lsit\"; did you mean \"list\"?");
   ExpectUsage({"node"},
@@ -103,9 +103,10 @@ TEST_F(CliTest, WrongWordsAreUsageErrorsWithASuggestion) {
               "raise-generation");
   ExpectUsage({"--timeout", "5s", "nmae", "list"},
               "unknown command \"nmae\"; did you mean \"name\"?");
-  ExpectUsage({"\xff\xfe"},
-              "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
-              "tree, call, cast, wait, version, node, process, name");
+  ExpectUsage(
+      {"\xff\xfe"},
+      "unknown command \"\\xff\\xfe\"; there are dev, apply, status, "
+      "tree, call, cast, wait, explain, version, node, process, name, event");
   ExpectUsage({"process", "list", "--ndoe", "a"},
               "unknown flag \"--ndoe\"; did you mean \"--node\"?");
   ExpectUsage({"status", "--zzzzzzzz"}, "unknown flag \"--zzzzzzzz\"");
@@ -502,6 +503,51 @@ TEST_F(CliTest, NodeStartRefusesWhatIsWrong) {
             "muster: node name \"A\" has \"A\" at byte 0: a node's name is 1 "
             "to 63 bytes of a-z 0-9 -\n");
   EXPECT_EQ(Run({"node", "start", "--name", "a", "--cluster", ""}).code, 2);
+}
+
+TEST_F(CliTest, NodeStartIsTheParentOfItsNodeUnlessToldNotTo) {
+  std::vector<NodeConfig> watched;
+  int nodes = 0;
+  const auto both = [&](CliEnv* env) {
+    env->run_sentinel = [&](const NodeConfig& config) -> absl::StatusOr<int> {
+      watched.push_back(config);
+      return 137;
+    };
+    env->run_node = [&](const NodeConfig&, std::vector<ServerTypeInfo>, auto) {
+      ++nodes;
+      return absl::OkStatus();
+    };
+  };
+  CliRun run = Run({"node", "start", "--name", "a", "--label", "zone=a",
+                    "--label", "disk=ssd", "--data-dir", "/d"},
+                   "", both);
+  EXPECT_EQ(run.code, 137);
+  EXPECT_EQ(run.err, "") << "the node has said what there is to say";
+  ASSERT_EQ(watched.size(), 1u);
+  EXPECT_EQ(watched[0].name, "a");
+  EXPECT_EQ(watched[0].labels, (std::map<std::string, std::string>{
+                                   {"disk", "ssd"}, {"zone", "a"}}));
+  EXPECT_EQ(watched[0].data_dir, "/d");
+  EXPECT_EQ(nodes, 0);
+
+  run = Run({"node", "start", "--name", "a", "--no-sentinel"}, "", both);
+  EXPECT_EQ(run.code, 0);
+  EXPECT_EQ(watched.size(), 1u);
+  EXPECT_EQ(nodes, 1);
+
+  // What is wrong with the flags is found before anything runs.
+  run = Run({"node", "start", "--name", "a", "--label", "zone"}, "", both);
+  EXPECT_EQ(run.code, 2);
+  EXPECT_EQ(run.err,
+            "muster: --label \"zone\": write key=value, such as zone=a\n");
+  run = Run({"node", "start", "--name", "A"}, "", both);
+  EXPECT_EQ(run.code, 2);
+  EXPECT_EQ(watched.size(), 1u);
+
+  // Without a sentinel of its own, `dev` is its node.
+  EXPECT_EQ(Run({"dev"}, "", both).code, 0);
+  EXPECT_EQ(watched.size(), 1u);
+  EXPECT_EQ(nodes, 2);
 }
 
 TEST_F(CliTest, ErrorsOfANodeAreReportedWithTheirExitCodes) {

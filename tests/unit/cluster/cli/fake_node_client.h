@@ -41,6 +41,10 @@ struct FakeNode {
   // Each with all that it imports; all of them define all services.
   std::vector<google::protobuf::FileDescriptorProto> files;
   std::vector<std::string> services;
+  absl::StatusOr<admin::v1::ListEventsResponse> events;
+  // After all `events`.
+  absl::Status tail_end;
+  absl::StatusOr<admin::v1::ExplainResponse> explain;
 
   admin::v1::ApplyRequest apply_request;
   admin::v1::ListProcessesRequest processes_request;
@@ -48,6 +52,8 @@ struct FakeNode {
   process::v1::CastRequest cast_request;
   std::vector<admin::v1::RemoveNodeRequest> remove_requests;
   admin::v1::RaiseGenerationRequest raise_request;
+  admin::v1::ListEventsRequest events_request;
+  admin::v1::ExplainRequest explain_request;
   absl::Duration timeout;
 };
 
@@ -124,6 +130,25 @@ class FakeNodeClient final : public NodeClient {
   absl::StatusOr<std::vector<google::protobuf::FileDescriptorProto>>
   FilesOfName(const std::string&, absl::Duration) override {
     return node_->files;
+  }
+  absl::StatusOr<admin::v1::ListEventsResponse> ListEvents(
+      const admin::v1::ListEventsRequest& request, absl::Duration) override {
+    node_->events_request = request;
+    return node_->events;
+  }
+  absl::StatusOr<admin::v1::ExplainResponse> Explain(
+      const admin::v1::ExplainRequest& request, absl::Duration) override {
+    node_->explain_request = request;
+    return node_->explain;
+  }
+  absl::Status TailEvents(
+      const admin::v1::ListEventsRequest& request,
+      std::function<bool(const admin::v1::Event& event)> on_event) override {
+    node_->events_request = request;
+    for (const admin::v1::Event& event : node_->events->events()) {
+      if (!on_event(event)) return absl::OkStatus();
+    }
+    return node_->tail_end;
   }
 
  private:

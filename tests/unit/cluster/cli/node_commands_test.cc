@@ -83,7 +83,7 @@ TEST_F(NodeCommandsTest, GetShowsOneNode) {
 TEST_F(NodeCommandsTest, GetOfNobodyIsNotFound) {
   const CliRun run = Run({"node", "get", "c"});
   EXPECT_EQ(run.code, 3);
-  EXPECT_THAT(run.err, HasSubstr("no node is called 'c'"));
+  EXPECT_THAT(run.err, HasSubstr("no node is called \"c\""));
   EXPECT_EQ(Run({"node", "get", "C!"}).code, 2);
 }
 

@@ -112,7 +112,7 @@ class MembershipTest : public testing::Test {
     node->store = std::make_unique<DeafStore>(service_.NewClient(*node->lane),
                                               &node->deaf);
     node->strand = std::make_unique<Strand>(node->lane);
-    MembershipOptions options;
+    MembershipOptions options = base_;
     options.cluster = "c";
     options.node = name;
     options.address = absl::StrCat(name, ":1");
@@ -220,6 +220,8 @@ class MembershipTest : public testing::Test {
   }
 
   const Keys keys_{"c"};
+  // What the nodes that are made next begin with.
+  MembershipOptions base_;
   SimWorld world_{1};
   SimStoreService service_;
   RangeResult found_;
@@ -565,7 +567,9 @@ TEST_F(MembershipTest, ADeathWithAGraveIsToldOnceItCanActNoMore) {
   ASSERT_TRUE(Bury("b", epoch));
   const BootTime buried = a->Now();
   world_.RunFor(absl::Milliseconds(100));
-  EXPECT_FALSE(a->membership->IsCurrent("b", revision));
+  // It is no member, but what it owns is not free.
+  EXPECT_FALSE(a->membership->Find("b").has_value());
+  EXPECT_TRUE(a->membership->IsCurrent("b", revision));
   EXPECT_TRUE(a->deaths.empty());
   const ClaimGate gate = a->membership->MayClaimFrom("b", revision);
   EXPECT_EQ(gate.grave_revision, Find(keys_.Grave("b"))->mod_revision);
@@ -577,6 +581,7 @@ TEST_F(MembershipTest, ADeathWithAGraveIsToldOnceItCanActNoMore) {
   world_.RunFor(absl::Milliseconds(2));
   ASSERT_EQ(a->deaths.size(), 1u);
   EXPECT_EQ(a->deaths[0], std::make_pair(std::string("b"), epoch));
+  EXPECT_FALSE(a->membership->IsCurrent("b", revision));
   // The grave goes once it has done its work.
   EXPECT_NE(Find(keys_.Grave("b")), nullptr);
   world_.RunFor(absl::Seconds(4));
@@ -660,6 +665,19 @@ TEST_F(MembershipTest, ARaisedGenerationEndsAllEpochsAndStandsForTheirGraves) {
       again->membership->MayClaimFrom("b", static_cast<int64_t>(of_b.revision))
           .not_before,
       joining + absl::Milliseconds(3750));
+}
+
+// -- What a node remembers of earlier runs ------------------------------------
+
+TEST_F(MembershipTest, AnotherClustersIdIsNotServed) {
+  auto first = Join("a");
+  base_.cluster_id_seen = "0123";
+  auto node = Make("b");
+  StartJoin(*node);
+  world_.RunUntil([&] { return node->joined.has_value(); }, absl::Seconds(5));
+  EXPECT_EQ(ReasonOf(node->joined->status()), "OTHER_CLUSTER");
+  base_.cluster_id_seen = first->joined->value().cluster_id;
+  Join("c");
 }
 
 }  // namespace

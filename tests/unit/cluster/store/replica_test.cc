@@ -172,6 +172,26 @@ TEST_P(ReplicaTest, TellsWhatIsThereAndWhatComes) {
   EXPECT_EQ(gaps_, 0);
 }
 
+TEST_P(ReplicaTest, TellsAllKeysOfOneRevision) {
+  Start();
+  Txn put;
+  Txn change;
+  for (const char* key : {"p/a", "p/b", "p/c"}) {
+    put.then.push_back(StoreOp::Put(key, "1"));
+    change.then.push_back(StoreOp::Delete(key));
+  }
+  writer_->Commit(std::move(put), absl::Seconds(1),
+                  [](absl::StatusOr<TxnResult>) {});
+  Settle();
+  EXPECT_THAT(changes_, ElementsAre("p/a=1", "p/b=1", "p/c=1"));
+  writer_->Commit(std::move(change), absl::Seconds(1),
+                  [](absl::StatusOr<TxnResult>) {});
+  Settle();
+  EXPECT_EQ(changes_.size(), 6u);
+  EXPECT_EQ(Items(), Truth());
+  EXPECT_EQ(faults_.lists, 1);
+}
+
 TEST_P(ReplicaTest, ListsAgainEvery30Seconds) {
   Start();
   const int64_t before = replica_->listed_revision();
