@@ -138,6 +138,8 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   peers.cluster_id = joined->cluster_id;
   peers.generation = joined->epoch.generation;
   peers.build = options_.build;
+  peers.fence_ratio =
+      absl::FDivDuration(joined->profile.fence, joined->profile.reap);
   peers.refused_as_dead = [this](Epoch) {
     strand_.Post([this] { membership_->Doubted(); });
   };

@@ -246,9 +246,10 @@ void GlobalRegistry::Resolve(
 }
 
 Epoch GlobalRegistry::Seen(absl::string_view name) const {
-  const int64_t revision = table_.RevisionOf(name);
-  if (revision <= 0) return Epoch();
-  return Epoch{membership_->generation(), static_cast<uint64_t>(revision)};
+  const std::shared_ptr<const KnownName> known = table_.Find(name);
+  if (known == nullptr) return Epoch();
+  return Epoch{membership_->generation(),
+               static_cast<uint64_t>(known->view.mod_revision)};
 }
 
 // -- Confirming --------------------------------------------------------------

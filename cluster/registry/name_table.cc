@@ -21,15 +21,6 @@ std::shared_ptr<const KnownName> NameTable::Find(absl::string_view name) const {
   return at == part.names.end() ? nullptr : at->second;
 }
 
-int64_t NameTable::RevisionOf(absl::string_view name) const {
-  const Part& part = parts_[PartOf(name)];
-  MutexLock lock(&part.mu);
-  const auto at = part.names.find(name);
-  if (at != part.names.end()) return at->second->view.mod_revision;
-  const auto floor = part.floors.find(name);
-  return floor == part.floors.end() ? 0 : floor->second;
-}
-
 std::vector<std::shared_ptr<const KnownName>> NameTable::List(
     absl::string_view prefix) const {
   std::vector<std::string> names;

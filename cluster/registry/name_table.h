@@ -53,8 +53,6 @@ class NameTable {
 
   // Null: it is not known. Allocates nothing.
   std::shared_ptr<const KnownName> Find(absl::string_view name) const;
-  // The greatest revision known of the name, of its absence too; 0: none.
-  int64_t RevisionOf(absl::string_view name) const;
   // All that begin with `prefix`, sorted.
   std::vector<std::shared_ptr<const KnownName>> List(
       absl::string_view prefix) const;

@@ -98,6 +98,14 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     absl::AnyInvocable<void(absl::Status)> taken;
     bool asked = false;
   };
+  struct Told {
+    Told(ServerRef t, Info i, Meta m)
+        : target(std::move(t)), info(std::move(i)), meta(std::move(m)) {}
+    ServerRef target;
+    Info info;
+    Meta meta;
+    bool asked = false;
+  };
 
   // Where a name is, under an epoch above `above`: from this node's copy, else
   // from the store. Who joins others that wait may get an older answer.
@@ -123,6 +131,7 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
                                const NameEntry& entry) const;
   void Forward(std::shared_ptr<Call> call, const Found& found);
   void Forward(std::shared_ptr<Cast> cast, const Found& found);
+  void Forward(std::shared_ptr<Told> told, const Found& found);
 
   Runtime* const runtime_;
   NameRegistry* const names_;
@@ -455,24 +464,38 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
         peers_->SendInfo(target.node(), target, info, meta);
       }
       return;
-    case ServerRef::Kind::kGlobal:
+    case ServerRef::Kind::kGlobal: {
+      auto told =
+          std::make_shared<Told>(target, std::move(info), std::move(meta));
       LookUp(target.name(), Epoch(),
-             [core = shared_from_this(), target, info = std::move(info),
-              meta = std::move(meta)](const Found& found) mutable {
-               if (!found.ok()) return;
-               if (found->pid.node == core->runtime_->node()) {
-                 core->runtime_->SendLocal(
-                     core->runtime_->WhereIsGlobal(target.name()),
-                     std::move(info));
-                 return;
-               }
-               core->NoteSent(target.name(), found->epoch);
-               meta.target_epoch = found->epoch;
-               ++meta.hops;
-               core->peers_->SendInfo(found->pid.node, target, info, meta);
+             [core = shared_from_this(), told](const Found& found) {
+               core->Forward(told, found);
              });
       return;
+    }
   }
+}
+
+void NodeRouter::Core::Forward(std::shared_ptr<Told> told, const Found& found) {
+  if (!found.ok()) return;
+  const std::string name = told->target.name();
+  if (const Epoch floor = FloorOf(told->target, told->meta);
+      found->epoch < floor) {
+    if (std::exchange(told->asked, true)) return;
+    names_->Resolve(name, Before(floor),
+                    [core = shared_from_this(), told](const Found& newer) {
+                      core->Forward(told, newer);
+                    });
+    return;
+  }
+  if (found->pid.node == runtime_->node()) {
+    runtime_->SendLocal(runtime_->WhereIsGlobal(name), std::move(told->info));
+    return;
+  }
+  NoteSent(name, found->epoch);
+  told->meta.target_epoch = found->epoch;
+  ++told->meta.hops;
+  peers_->SendInfo(found->pid.node, told->target, told->info, told->meta);
 }
 
 void NodeRouter::Core::Reroute(Returned returned) {

@@ -104,7 +104,9 @@ absl::StatusOr<Pid> Peers::Impl::Find(const ServerRef& target, const Meta& meta,
       FindTarget(*runtime_, *names_, target, meta.target_epoch, resolved);
   if (pid.ok() || !IsFencedTarget(pid.status())) return pid;
   Count(counters_.frames_fenced);
-  const Epoch ours = seen_.Greatest(target.name());
+  const auto here = runtime_->Find(runtime_->WhereIsGlobal(target.name()));
+  const Epoch ours =
+      here != nullptr ? here->global_epoch() : seen_.Greatest(target.name());
   if (meta.target_epoch > ours) Revalidate(target.name(), ours);
   return pid;
 }

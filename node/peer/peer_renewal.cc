@@ -69,8 +69,8 @@ void Peers::Impl::RenewedLocked(const ConnPtr& conn, Peer& peer, Later* later) {
   const SessionPtr session = peer.conn->session;
   if (!conn->dialed && peer.next != nullptr) {
     // Theirs goes first of two that cross.
-    EndLocked(peer.next, absl::AbortedError("the other side's goes first"),
-              later);
+    const ConnPtr ours = peer.next;
+    EndLocked(ours, absl::AbortedError("the other side's goes first"), later);
   }
   JoinLocked(conn, session);
   Count(counters_.streams_renewed);

@@ -48,8 +48,9 @@ class NameRegistry {
       absl::string_view name, Epoch above,
       absl::AnyInvocable<void(absl::StatusOr<NameEntry>)> done) = 0;
 
-  // The greatest epoch of the name that this node has seen, also of one that
-  // is free by now; empty: none. Any smaller one is over (guarantees G5).
+  // The epoch under which somebody is last known to have, or to have had, the
+  // name; empty: none. Any smaller one is over (guarantees G5). A name that has
+  // become free has none: what its last owner sent before may still arrive.
   virtual Epoch Seen(absl::string_view name) const {
     const std::optional<NameEntry> entry = WhereIs(name);
     return entry.has_value() ? entry->epoch : Epoch();

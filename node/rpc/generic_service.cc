@@ -153,13 +153,14 @@ class GenericCall final : public grpc::ServerGenericBidiReactor {
   }
 
   void Answer(CallResult result) {
+    // Also of an error: whoever has seen it asks for no older one (G5).
+    if (!result.epoch.empty()) {
+      context_->AddTrailingMetadata("muster-epoch", result.epoch.ToString());
+    }
     if (!result.status.ok()) return Fail(result.status);
     const std::string bytes = result.reply.ToBytes();
     if (bytes.size() > message_bytes_max_) {
       return Fail(ReplyTooLarge(bytes.size(), message_bytes_max_));
-    }
-    if (!result.epoch.empty()) {
-      context_->AddTrailingMetadata("muster-epoch", result.epoch.ToString());
     }
     response_ = ToByteBuffer(bytes);
     StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);

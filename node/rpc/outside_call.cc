@@ -86,6 +86,7 @@ Meta ClientMetadata::ToMeta() && {
   meta.traceparent = std::move(traceparent);
   meta.tracestate = std::move(tracestate);
   meta.metadata = std::move(metadata);
+  meta.min_epoch = min_epoch;
   return meta;
 }
 
@@ -102,6 +103,20 @@ absl::StatusOr<ClientMetadata> ReadClientMetadata(
         return BadMetadata(absl::StrCat("metadata key ", key, " given twice"));
       }
       slot = std::string(value);
+      continue;
+    }
+    if (key == "muster-min-epoch") {
+      const absl::StatusOr<Epoch> epoch = Epoch::Parse(value);
+      if (!out.min_epoch.empty()) {
+        return BadMetadata(absl::StrCat("metadata key ", key, " given twice"));
+      }
+      if (!epoch.ok()) {
+        return Error(absl::StatusCode::kInvalidArgument, "BAD_EPOCH",
+                     absl::StrCat("muster-min-epoch ", LogSafe(value),
+                                  " is no epoch"))
+            .NotExecuted();
+      }
+      out.min_epoch = *epoch;
       continue;
     }
     if (IsTransportKey(key)) continue;

@@ -26,6 +26,7 @@
 #include "node/process/caller.h"
 #include "node/process/message.h"
 #include "node/rpc/backend.h"
+#include "node/types/pid.h"
 
 namespace muster {
 
@@ -42,6 +43,8 @@ inline constexpr size_t kMethodPathBytesMax = 512;
 struct ClientMetadata {
   std::optional<std::string> name;  // muster-name
   std::optional<std::string> pid;   // muster-pid
+  // muster-min-epoch: the client has seen this one of the name (guarantees G5).
+  Epoch min_epoch;
   std::string traceparent;
   std::string tracestate;
   // The client's own, in order of keys.
@@ -52,8 +55,9 @@ struct ClientMetadata {
 
 // Leaves out what is gRPC's or Muster's: keys that start with "grpc-",
 // "muster-" or ":", user-agent, te, content-type, and binary values (-bin).
-// INVALID_ARGUMENT BAD_METADATA: over kMetadataBytesMax, a value that is not
-// printable ASCII, or a key of Muster's given twice; NOT_EXECUTED.
+// INVALID_ARGUMENT BAD_EPOCH: muster-min-epoch is none; BAD_METADATA: over
+// kMetadataBytesMax, a value that is not printable ASCII, or a key of Muster's
+// given twice; NOT_EXECUTED.
 absl::StatusOr<ClientMetadata> ReadClientMetadata(
     const std::multimap<grpc::string_ref, grpc::string_ref>& metadata);
 

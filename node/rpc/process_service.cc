@@ -99,8 +99,10 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // Makes the response's bytes of a result that is OK.
   using Encode = std::string (*)(CallResult result);
 
-  UnaryCall(grpc::ByteBuffer* response, size_t message_bytes_max, Encode encode)
-      : response_(response),
+  UnaryCall(grpc::CallbackServerContext* context, grpc::ByteBuffer* response,
+            size_t message_bytes_max, Encode encode)
+      : context_(context),
+        response_(response),
         message_bytes_max_(message_bytes_max),
         encode_(encode) {}
 
@@ -123,6 +125,10 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
 
  private:
   void Answer(CallResult result) {
+    // As for stock stubs: what a client has seen it can ask for (G5).
+    if (!result.epoch.empty()) {
+      context_->AddTrailingMetadata("muster-epoch", result.epoch.ToString());
+    }
     if (!result.status.ok()) return Fail(result.status);
     const std::string bytes = encode_(std::move(result));
     if (bytes.size() > message_bytes_max_) {
@@ -132,6 +138,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     Finish(grpc::Status::OK);
   }
 
+  grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
   const size_t message_bytes_max_;
   const Encode encode_;
@@ -171,7 +178,8 @@ process::v1::WhereIsResponse ToResponse(const NameEntry& entry) {
 grpc::ServerUnaryReactor* ProcessService::Call(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
-  auto* const call = new UnaryCall(response, message_bytes_max_, EncodeCall);
+  auto* const call =
+      new UnaryCall(context, response, message_bytes_max_, EncodeCall);
   absl::StatusOr<Request> r = ReadRequest<process::v1::CallRequest>(
       *context, *request, message_bytes_max_);
   if (!r.ok()) {
@@ -190,7 +198,8 @@ grpc::ServerUnaryReactor* ProcessService::Call(
 grpc::ServerUnaryReactor* ProcessService::Cast(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
-  auto* const call = new UnaryCall(response, message_bytes_max_, EncodeCast);
+  auto* const call =
+      new UnaryCall(context, response, message_bytes_max_, EncodeCast);
   absl::StatusOr<Request> r = ReadRequest<process::v1::CastRequest>(
       *context, *request, message_bytes_max_);
   if (!r.ok()) {
@@ -214,7 +223,8 @@ grpc::ServerUnaryReactor* ProcessService::Cast(
 grpc::ServerUnaryReactor* ProcessService::WhereIs(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
-  auto* const call = new UnaryCall(response, message_bytes_max_, EncodeReply);
+  auto* const call =
+      new UnaryCall(context, response, message_bytes_max_, EncodeReply);
   process::v1::WhereIsRequest r;
   absl::Status status =
       ParseBounded(*request, &r)

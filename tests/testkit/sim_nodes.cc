@@ -31,11 +31,12 @@ std::optional<PeerAddress> SimDirectory::Find(absl::string_view node) const {
 
 SimNode::SimNode(SimWorld* w, SimNetwork* net, const SimDirectory* directory,
                  FakeNameRegistry* names, const std::string& n, Epoch epoch,
-                 PeerOptions options)
+                 PeerOptions options, std::optional<absl::Duration> guard)
     : world(w),
       network(net),
       name(n),
       lane(&w->AddLane(n)),
+      fence(guard.has_value() ? Fence(*guard) : Fence()),
       transport(std::make_unique<SimTransport>(net, lane, n)),
       runtime(
           [&] {
@@ -45,6 +46,7 @@ SimNode::SimNode(SimWorld* w, SimNetwork* net, const SimDirectory* directory,
             return runtime_options;
           }(),
           lane, &w->random(), &log, &fence) {
+  if (guard.has_value()) fence.Extend(runtime.clock().Boot() + absl::Hours(1));
   options.cluster_id = "c";
   peers = std::make_unique<Peers>(std::move(options), &runtime, transport.get(),
                                   directory, names);
@@ -81,7 +83,7 @@ SimNode& SimNodes::AddNode(const std::string& name, PeerOptions options) {
   const Epoch epoch{1, next_revision_++};
   directory.members[name] = epoch;
   slot = std::make_unique<SimNode>(&world, &network, &directory, &names, name,
-                                   epoch, std::move(options));
+                                   epoch, std::move(options), guard);
   return *slot;
 }
 

@@ -45,7 +45,7 @@ class SimNode {
  public:
   SimNode(SimWorld* world, SimNetwork* network, const SimDirectory* directory,
           FakeNameRegistry* names, const std::string& name, Epoch epoch,
-          PeerOptions options);
+          PeerOptions options, std::optional<absl::Duration> guard);
   ~SimNode();
 
   // Loses everything at once, as with SIGKILL; its peers notice.
@@ -110,6 +110,10 @@ class SimNodes {
   std::string State(const Pid& pid);
   // "" if no node keeps links, monitors or subscriptions; else who and what.
   std::string Residue();
+
+  // Nodes that are added have a fence that opens for an hour and can be closed;
+  // nullopt: one that is open for ever.
+  std::optional<absl::Duration> guard;
 
   SimWorld world;
   SimNetwork network;

@@ -38,6 +38,9 @@ struct SimNetworkOptions {
   // Bytes under way on one stream in one direction above which OnWritten
   // waits, as when a socket's buffer is full.
   size_t window_bytes = size_t{64} << 10;
+  // Of a million messages, this many arrive twice, as from a peer that sends
+  // again what it had sent; 0 draws no dice.
+  uint64_t repeat_per_million = 0;
 };
 
 // Owns the links between the nodes of one simulation.

@@ -300,6 +300,38 @@ TEST_F(GlobalRegistryTest, ResolveAsksTheStoreForWhatIsNotKnown) {
   EXPECT_EQ(ReasonOf(Resolve(1, "x", second->epoch).status()), "NOPROC");
 }
 
+TEST_F(GlobalRegistryTest, ConfirmsWhatStandsInTheStore) {  // guarantees R8
+  const Epoch epoch = Take(0, Of("x", 1))->epoch;
+  cluster_.RunFor(absl::Seconds(1));
+  const Pid owner{SimCluster::NodeName(0), cluster_.node(0).runtime().epoch(),
+                  1};
+  const auto confirm = [&](const Pid& pid, Epoch which, size_t times = 1) {
+    std::vector<absl::Status> answers;
+    for (size_t i = 0; i < times; ++i) {
+      registry(1).Confirm("x", pid, which,
+                          [&](absl::Status s) { answers.push_back(s); });
+    }
+    cluster_.RunUntil([&] { return answers.size() == times; });
+    return answers;
+  };
+  EXPECT_EQ(confirm(owner, epoch)[0], absl::OkStatus());
+  EXPECT_EQ(ReasonOf(confirm(owner, Epoch{1, epoch.revision - 1})[0]),
+            "FENCED");
+  Pid other = owner;
+  --other.epoch.revision;
+  EXPECT_EQ(ReasonOf(confirm(other, epoch)[0]), "FENCED");
+  // Who asks while the store is being asked shares one answer: its own start
+  // lies before it.
+  const int before = taps_[1].operations;
+  EXPECT_EQ(confirm(owner, epoch, 10),
+            std::vector<absl::Status>(10, absl::OkStatus()));
+  EXPECT_EQ(taps_[1].operations - before, 2);
+  // A dead owner's claim does not stand, though nobody has taken the name.
+  taps_[1].deaf = true;
+  cluster_.LeaveNode(0);
+  EXPECT_EQ(ReasonOf(confirm(owner, epoch)[0]), "FENCED");
+}
+
 TEST_F(GlobalRegistryTest, ANameThatIsNotThereIsNoproc) {
   const auto entry = Resolve(1, "x");
   EXPECT_EQ(entry.status().code(), absl::StatusCode::kNotFound);

@@ -26,6 +26,7 @@ Meta FullMeta() {
   meta.tracestate = "k=v";
   meta.metadata = {{"k", "v"}, {"k", "w"}, {"a", ""}};
   meta.target_epoch = {1, 5};
+  meta.sender_name = "sender";
   meta.sender_epoch = {1, 6};
   meta.hops = 4;
   return meta;
@@ -43,6 +44,7 @@ TEST(CodecMetaTest, ComesBackOnTheOtherClock) {
   EXPECT_EQ(back->tracestate, meta.tracestate);
   EXPECT_EQ(back->metadata, meta.metadata);
   EXPECT_EQ(back->target_epoch, meta.target_epoch);
+  EXPECT_EQ(back->sender_name, meta.sender_name);
   EXPECT_EQ(back->sender_epoch, meta.sender_epoch);
   EXPECT_EQ(back->hops, 4u);
 }

@@ -306,5 +306,80 @@ TEST_F(NodeRouterTest, PidsOfEarlierIncarnationsOfThisNodeAreGone) {
   ExpectError(*result, absl::StatusCode::kNotFound, "NOPROC");
 }
 
+TEST_F(NodeRouterTest, WhatAsksForNoAnswerFollowsTheName) {  // R9, G9
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 40}));
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
+  a_.Cast("x", "one");
+  a_.runtime.Send("x", Info(core::v1::Epoch()));
+  a_.Cast("x", "two");
+  world_.RunReady();
+  EXPECT_THAT(b_.seen.casts, testing::IsEmpty());
+  EXPECT_THAT(c_.seen.casts, ElementsAre("one", "two"));
+  EXPECT_THAT(c_.seen.infos, ElementsAre("muster.core.v1.Epoch"));
+  EXPECT_EQ(a_.peers->stats().rerouted, 3u);
+  EXPECT_EQ(a_.peers->stats().reroutes_lost, 0u);
+}
+
+TEST_F(NodeRouterTest, ItIsNotPutBehindSomethingLater) {  // guarantees G9
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 40}));
+  a_.Cast("x", "one");
+  names_.copy.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
+  a_.Cast("x", "two");
+  world_.RunReady();
+  EXPECT_THAT(c_.seen.casts, ElementsAre("two"));
+  EXPECT_EQ(a_.peers->stats().rerouted, 0u);
+  EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
+}
+
+TEST_F(NodeRouterTest, ItIsSentOnOnlyOnce) {
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 40}));
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 70}), {1, 60}));
+  a_.Cast("x", "one");
+  world_.RunReady();
+  EXPECT_EQ(a_.peers->stats().rerouted, 1u);
+  EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
+  EXPECT_THAT(c_.seen.casts, testing::IsEmpty());
+}
+
+TEST_F(NodeRouterTest, AClientNeverGoesBackBelowWhatItHasSeen) {  // G5
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 40}), {1, 40}));
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
+  const auto call = [&](Epoch seen) {
+    auto result = std::make_shared<std::optional<CallResult>>();
+    Request request(ServerRef::Global("x"), "/t.T/Echo",
+                    Payload::FromBytes("hi"));
+    request.meta.min_epoch = seen;
+    a_.runtime.StartCall(std::move(request), [result](CallResult r) {
+      result->emplace(std::move(r));
+    });
+    world_.RunReady();
+    return result;
+  };
+  EXPECT_EQ((*call({1, 40}))->epoch, (Epoch{1, 40}));
+  EXPECT_EQ((*call({1, 55}))->epoch, (Epoch{1, 60}));
+  EXPECT_EQ(b_.seen.calls, 1u);
+  ExpectError(*call({1, 61}), absl::StatusCode::kAborted, "FENCED");
+  EXPECT_EQ(c_.seen.calls, 1u);
+}
+
+TEST_F(NodeRouterTest, NorDoesANode) {  // guarantees G5
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 40}), {1, 40}));
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
+  const Pid here = a_.Start();
+  Meta meta;
+  meta.sender_name = "x";
+  meta.sender_epoch = Epoch{1, 60};
+  c_.peers->SendInfo("a", here, Info(core::v1::Epoch()), meta);
+  world_.RunReady();
+  // The node's copy of the names has not heard of it yet.
+  EXPECT_EQ(names_.copy.WhereIs("x")->epoch, (Epoch{1, 40}));
+  EXPECT_EQ(a_.peers->Seen("x"), (Epoch{1, 60}));
+  auto result = a_.Call("x", "Echo", "hi");
+  world_.RunReady();
+  ASSERT_TRUE(result->has_value());
+  EXPECT_EQ((*result)->epoch, (Epoch{1, 60})) << (*result)->status;
+  EXPECT_EQ(b_.seen.calls, 0u);
+}
+
 }  // namespace
 }  // namespace muster

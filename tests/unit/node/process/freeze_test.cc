@@ -117,7 +117,7 @@ TEST_F(FreezeTest, CastsAndInfosWaitForTheThaw) {  // guarantees R11, G13
   EXPECT_EQ(Call(5)->value(), 5);
 }
 
-TEST_F(FreezeTest, AFloodOfCastsArmsOneThawTimer) {
+TEST_F(FreezeTest, TheThawIsAnEventAndAFreezeCostsNothing) {  // R11
   StartGlobal(Noting());
   Close();
   for (int i = 0; i < 500; ++i) {
@@ -125,12 +125,134 @@ TEST_F(FreezeTest, AFloodOfCastsArmsOneThawTimer) {
     sim_.RunReady();
   }
   const uint64_t before = sim_.world().steps();
-  sim_.RunFor(absl::Seconds(1));
-  // Each look takes two steps: the timer's and the process's.
-  EXPECT_LE(sim_.world().steps() - before, 110u);
+  sim_.RunFor(absl::Hours(1));
+  EXPECT_EQ(sim_.world().steps(), before);
+  // A heartbeat that came too late to open it.
+  sim_.fence().Extend(sim_.Now() - absl::Seconds(1));
+  sim_.RunReady();
+  EXPECT_THAT(seen_, IsEmpty());
+  const BootTime now = sim_.Now();
   Open();
-  sim_.RunFor(absl::Seconds(1));
+  sim_.RunReady();
   EXPECT_EQ(seen_.size(), 500u);
+  EXPECT_EQ(sim_.Now(), now);
+}
+
+TEST_F(FreezeTest, ABusyServerRefusesAtOnceToo) {  // guarantees R11, F7
+  Script script = Noting();
+  script.call = [](int64_t, Context& self) -> Reply<Int64> {
+    co_await self.Sleep(absl::Hours(1));
+    co_return MakeInt64(1);
+  };
+  StartGlobal(script);
+  CallOptions patient;
+  patient.timeout = absl::InfiniteDuration();
+  auto busy = ScriptCall(sim_.caller(), "g", 1, patient);
+  sim_.RunReady();
+  Close();
+  const BootTime before = sim_.Now();
+  EXPECT_EQ(ReasonOf(Call(2).status()), "FROZEN");
+  EXPECT_EQ(sim_.Now(), before);
+}
+
+TEST_F(FreezeTest, AHandlerThatWaitsGoesOnAfterTheThaw) {  // R11, G13
+  Script script = Noting();
+  script.call = [this](int64_t value, Context& self) -> Reply<Int64> {
+    co_await self.Sleep(absl::Seconds(1));
+    seen_.push_back("woken");
+    co_return MakeInt64(value);
+  };
+  StartGlobal(script);
+  CallOptions patient;
+  patient.timeout = absl::InfiniteDuration();
+  std::optional<absl::StatusOr<Int64>> result;
+  ScriptCall(sim_.caller(), "g", 7, patient).Then([&](absl::StatusOr<Int64> r) {
+    result = std::move(r);
+  });
+  sim_.RunReady();
+  Close();
+  sim_.RunFor(absl::Minutes(1));
+  EXPECT_THAT(seen_, IsEmpty());
+  EXPECT_FALSE(result.has_value());
+  Open();
+  sim_.RunReady();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_TRUE(result->ok()) << result->status();
+  EXPECT_THAT(seen_, ElementsAre("woken"));
+}
+
+TEST_F(FreezeTest, AHeldTimerLosesItsPlaceToNobody) {  // guarantees R11
+  Script script = Noting();
+  script.cast = [this](int64_t value, Context& self) -> Next {
+    seen_.push_back("cast " + std::to_string(value));
+    if (value == 0) self.SendAfter(absl::Seconds(1), Info(MakeInt64(1)));
+    return NoReply();
+  };
+  SpawnOptions spawn;
+  spawn.global_name = "g";
+  spawn.global_epoch = kEpoch;
+  spawn.mailbox.messages_max = 1;
+  sim_.runtime().Spawn(ScriptServer::Make(std::move(script)), Payload(), spawn,
+                       [](absl::Status) {});
+  sim_.RunReady();
+  ASSERT_TRUE(sim_.Cast("g", kScriptCast, MakeInt64(0)).ok());
+  sim_.RunReady();
+  Close();
+  ASSERT_TRUE(sim_.Cast("g", kScriptCast, MakeInt64(1)).ok());
+  // The mailbox is full: casts are taken up to its limit.
+  EXPECT_EQ(ReasonOf(sim_.Cast("g", kScriptCast, MakeInt64(2))),
+            "MAILBOX_FULL");
+  sim_.RunFor(absl::Seconds(2));
+  Open();
+  sim_.RunReady();
+  EXPECT_THAT(seen_, ElementsAre("cast 0", "cast 1", "info"));
+}
+
+TEST_F(FreezeTest, NoLinkAndNoMonitorLeavesAFrozenServer) {  // guarantees R10
+  const Pid other = *sim_.Start(ScriptServer::Make(Noting()));
+  absl::Status linked;
+  std::vector<std::string> downs;
+  Script script;
+  script.cast = [&](int64_t, Context& self) -> Next {
+    Close();
+    linked = self.Link(other);
+    self.Monitor(Pid{"elsewhere", {1, 3}, 4});
+    return NoReply();
+  };
+  script.info = [&](Info info, Context&) -> Next {
+    if (const Down* down = info.As<Down>()) {
+      downs.push_back(down->reason.ToString());
+    }
+    return NoReply();
+  };
+  StartGlobal(script);
+  ASSERT_TRUE(sim_.Cast("g", kScriptCast, MakeInt64(0)).ok());
+  sim_.RunFor(absl::Seconds(1));
+  EXPECT_TRUE(absl::IsUnavailable(linked)) << linked;
+  EXPECT_EQ(ReasonOf(linked), "FROZEN");
+  Open();
+  sim_.RunReady();
+  EXPECT_THAT(downs, ElementsAre("noconnection"));
+}
+
+TEST_F(FreezeTest, AClaimWhoseFenceHasPassedRunsNoInit) {  // guarantees R10
+  SpawnOptions spawn;
+  spawn.global_name = "g";
+  spawn.hold = true;
+  Script script = Noting();
+  script.init = [this](Context&) -> InitResult {
+    seen_.push_back("init");
+    return Ok();
+  };
+  const Pid pid = sim_.runtime().Spawn(ScriptServer::Make(script), Payload(),
+                                       spawn, [](absl::Status) {});
+  Close();
+  sim_.runtime().Release(pid, kEpoch);
+  sim_.RunFor(absl::Seconds(1));
+  EXPECT_THAT(seen_, IsEmpty());
+  Open();
+  sim_.RunReady();
+  EXPECT_THAT(seen_, ElementsAre("init"));
 }
 
 TEST_F(FreezeTest, TimersAndContinueAreHeld) {  // guarantees R11

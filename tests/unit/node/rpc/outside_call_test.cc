@@ -37,6 +37,23 @@ TEST(OutsideCallTest, MetadataIsSorted) {
               ElementsAre(Pair("color", "blue"), Pair("color", "red")));
 }
 
+TEST(OutsideCallTest, TheEpochThatAClientHasSeenIsItsFloor) {  // guarantees G5
+  const Epoch seen{1, 38};
+  auto read = ReadClientMetadata(
+      {{"muster-name", "a"},
+       {"muster-min-epoch", "0000000000000001.0000000000000026"}});
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->min_epoch, seen);
+  const Meta meta = (*std::move(read)).ToMeta();
+  EXPECT_EQ(meta.min_epoch, seen);
+  EXPECT_TRUE(meta.metadata.empty());
+  const absl::Status bad =
+      ReadClientMetadata({{"muster-min-epoch", "38"}}).status();
+  EXPECT_EQ(bad.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReasonOf(bad), "BAD_EPOCH");
+  EXPECT_EQ(OutcomeOf(bad), Outcome::kNotExecuted);
+}
+
 TEST(OutsideCallTest, BadMetadataIsRefused) {
   const std::string fits(kMetadataBytesMax - 1, 'x');
   const std::string long_value(kMetadataBytesMax, 'x');
