@@ -444,6 +444,13 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
       }
     } else if (record.supervisor() != claim.supervisor ||
                record.child() != claim.child || claim.supervisor.empty()) {
+      if (!membership_->fence().Check(clock_->Boot())) {
+        // It may have been reaped, and then the name is free.
+        attempt->done(Error(absl::StatusCode::kUnavailable, "FROZEN",
+                            "this node cannot prove now that it owns the name")
+                          .NotExecuted());
+        return;
+      }
       attempt->done(
           Error(absl::StatusCode::kAlreadyExists, "ALREADY_STARTED",
                 absl::StrCat("'", claim.name, "' is already the name of ",

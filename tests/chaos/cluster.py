@@ -146,7 +146,8 @@ class Cluster:
                             ("etcd", self._etcd_names)):
             for name in names:
                 self.tls.issue(role, name, "--san", self.star.address(name))
-        self._store_client = self.tls.issue("etcd", "client")
+        self._store_client = self.tls.issue("etcd", "client", "--san",
+                                             "client")
         self._admin = self.tls.issue("admin", "operator")
         self._client = self.tls.issue("client", "load")
 

@@ -654,6 +654,18 @@ down key=m session=w name=x node=a n=9 seq=7 reason=noproc
               HasSubstr("had neither ended"));
 }
 
+TEST(MonitorsTest, ADownForAProcessThatNeverStartedIsFine) {
+  const std::string down = R"(
+start name=x node=a n=2 seq=6
+monitor key=m session=w name=x
+down key=m session=w name=x node=a n=2 seq=7 reason=noproc
+)";
+  EXPECT_EQ(Sole(CheckMonitors, down), "");
+  EXPECT_THAT(Sole(CheckMonitors,
+                   absl::StrCat("start name=x node=a n=2 seq=7\n", down)),
+              HasSubstr("had neither ended"));
+}
+
 TEST(MonitorsTest, ADownThatNeverCameIsSeen) {
   const std::string lost = R"(
 claim name=x node=a n=2 e=4 seq=7

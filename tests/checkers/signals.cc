@@ -133,6 +133,7 @@ Verdict CheckMonitors(const History& history, const CheckOptions& options) {
   std::set<std::string> gone;
   std::set<std::string> joined;
   std::set<JournalIndex::NodeKey> members;
+  std::set<Process> started;
   int64_t end_ns = history.empty() ? 0 : history.back().at_ns;
   bool ended = false;
   for (size_t place = 0; place < history.size(); ++place) {
@@ -141,6 +142,9 @@ Verdict CheckMonitors(const History& history, const CheckOptions& options) {
       case EventKind::kJoin:
         joined.insert(event.node);
         members.insert({event.node, event.node_epoch});
+        break;
+      case EventKind::kStart:
+        started.insert(Process(event.node, event.node_epoch, event.seq));
         break;
       case EventKind::kClaim:
         owner_of[{event.name, event.epoch}] =
@@ -171,9 +175,12 @@ Verdict CheckMonitors(const History& history, const CheckOptions& options) {
         const JournalIndex::NodeKey node(event.node, event.node_epoch);
         const auto died = journal.died.find(node);
         const auto reap = journal.reaps.find(node);
-        // An epoch that never was has no process that could act.
+        // An epoch that never was has no process that could act, nor has a
+        // claim whose process was never started.
         const bool never =
-            joined.contains(event.node) && !members.contains(node);
+            (joined.contains(event.node) && !members.contains(node)) ||
+            (event.reason == "noproc" && !started.empty() &&
+             !started.contains(process));
         const bool over = never ||
                           (exit != journal.exits.end() &&
                            history[exit->second].at_ns <= event.at_ns) ||

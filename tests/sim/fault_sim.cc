@@ -714,7 +714,12 @@ class Simulation {
     Happens("watches_stalled", SimCluster::NodeName(node));
     const int incarnation = cluster_.Incarnation(node);
     cluster_.store().StallWatches(cluster_.store_client(node), true);
-    Later(Between(1000, 6000), [this, node, incarnation] {
+    // Long enough for a reaper to take the others for dead, its brake included.
+    const bool longer = Chance(30);
+    const absl::Duration span =
+        longer ? Between(8000, 9500) : Between(1000, 6000);
+    if (longer) Stay(span);
+    Later(span, [this, node, incarnation] {
       WithClient(node, incarnation, [this](SimStore& client) {
         cluster_.store().StallWatches(client, false);
       });
@@ -776,24 +781,37 @@ class Simulation {
     const std::string name = RandomName();
     const int owner = Serves(name);
     if (owner < 0 || Victim() < 0) return;
+    const int supervisor = Serves(absl::StrCat("muster/supervisor/", kTree));
     int caller = -1;
     for (const int node : Nodes(/*joined=*/true)) {
-      if (node != owner) caller = node;
+      if (node != owner && node != supervisor) caller = node;
     }
     if (caller < 0) return;
     Happens("caller_paused_owner_lost");
+    const size_t before = recorder_->history().size();
     for (int i = 0; i < 3; ++i) {
       CallName(caller, name, "add", absl::Seconds(10));
     }
-    const absl::Duration soon = absl::Microseconds(500 + Below(4000));
-    cluster_.RunFor(soon);
-    if (!cluster_.IsUp(caller) || !cluster_.IsUp(owner)) return;
+    const auto replied = [&] {
+      const History& history = recorder_->history();
+      for (size_t i = before; i < history.size(); ++i) {
+        if (history[i].kind == EventKind::kEnd && history[i].name == name) {
+          return true;
+        }
+      }
+      return false;
+    };
+    cluster_.RunUntil(replied, absl::Milliseconds(50));
+    if (!cluster_.IsJoined(caller) || !cluster_.IsUp(owner)) return;
     Pause(caller, Between(3850, 4600));
     cluster_.RunFor(absl::Milliseconds(5));
     if (!cluster_.IsUp(owner)) return;
     Kill(owner, /*attested=*/false);
     StartLater(owner, Between(5000, 7000));
+    Stay(absl::Seconds(6));
   }
+  // The trouble goes on for at least so long.
+  void Stay(absl::Duration span) { stay_until_ = Now() + span; }
   // A node of a slow clock loses the store and is called all the time.
   void SlowNodeLosesStore() {
     if (!cluster_.IsJoined(slow_)) return;
@@ -949,8 +967,8 @@ class Simulation {
       TakeSnapshot();
       next_fault = Now() + Between(1500, 3000);
     }
-    while (Now() < end) {
-      if (Now() >= next_fault) {
+    while (Now() < end || Now() < stay_until_) {
+      if (Now() >= next_fault && Now() < end) {
         Fault();
         next_fault =
             Now() + (figures ? Between(3000, 9000) : Between(200, 2500));
@@ -1192,12 +1210,20 @@ class Simulation {
     }
     return false;
   }
+  // In bounded time, through every node.
   bool Answers(const std::string& name) {
+    const BootTime end = Now() + absl::Seconds(10);
     for (int via = 0; via < kNodes; ++via) {
-      if (!cluster_.IsJoined(via)) return false;
-      if (!cluster_.Call<CounterValue>(via, name, kGetValue, GetValueRequest())
-               .ok()) {
-        return false;
+      for (;;) {
+        if (Now() >= end || !cluster_.IsJoined(via)) return false;
+        const auto value = cluster_.Call<CounterValue>(via, name, kGetValue,
+                                                       GetValueRequest());
+        if (value.ok()) break;
+        Note(absl::StrCat("'", name, "' through n", via, ": ",
+                          OutcomeName(OutcomeOf(value.status())), " ",
+                          ReasonOf(value.status())));
+        ++coverage_["answered late after the heal"];
+        RunFor(absl::Milliseconds(200));
       }
     }
     return true;
@@ -1235,6 +1261,7 @@ class Simulation {
   bool restored_ = false;
   bool healed_ = false;
   BootTime busy_until_;
+  BootTime stay_until_;
   uint64_t last_call_ = 0;
   // Session -> its operations that have not ended.
   std::map<std::string, int> pending_;

@@ -26,7 +26,7 @@ namespace {
 
 // How long a bug may stay hidden.
 constexpr std::chrono::seconds kLimit{60};
-constexpr uint64_t kSeedsMax = 400;
+constexpr uint64_t kSeedsMax = 2'000;
 
 struct Bug {
   PlantedBug bug;

@@ -201,7 +201,10 @@ class SimStream final : public Stream,
       peer->bytes_under_way_ -= message.size();
       if (waited && peer->bytes_under_way_ <= window) peer->Written();
     }
-    const bool twice = network_->TakeRepeat(remote_, local_);
+    const uint64_t repeats = network_->options_.repeat_per_million;
+    const bool twice =
+        network_->TakeRepeat(remote_, local_) ||
+        (repeats > 0 && network_->random_->Below(1'000'000) < repeats);
     if (twice && !closed_ && handler_ != nullptr) handler_->OnMessage(message);
     if (!closed_ && handler_ != nullptr) {
       handler_->OnMessage(std::move(message));
