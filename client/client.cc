@@ -399,7 +399,20 @@ class Client::Call : public std::enable_shared_from_this<Call> {
       }
       return Finish(std::move(result));
     }
-    Fail(FromGrpcStatus(status));
+    absl::Status error = FromGrpcStatus(status);
+    if (absl::IsCancelled(error) && ReasonOf(error).empty() && !gave_up()) {
+      // Not ours, and no word of Muster's: a node that ends cancels what it
+      // did not get to.
+      error = Error(absl::StatusCode::kAborted, "NOCONNECTION",
+                    "the node ended the call when it ended itself")
+                  .Unknown();
+    }
+    Fail(std::move(error));
+  }
+
+  bool gave_up() ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    return cancelled_;
   }
 
   // An attempt has failed.

@@ -1,5 +1,6 @@
 #include "cluster/boot/cluster_node.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -192,6 +193,12 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   admin.host = host_.get();
   admin.descriptors = descriptors_.get();
   admin.runtime = runtime_.get();
+  admin.is_suspect = [this](absl::string_view node) {
+    const std::vector<SuspectNode> suspects = peers_->Suspects();
+    return std::any_of(
+        suspects.begin(), suspects.end(),
+        [node](const SuspectNode& suspect) { return suspect.node == node; });
+  };
   admin_ = std::make_shared<Admin>(std::move(admin));
 
   SpawnOptions agent;

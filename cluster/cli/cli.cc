@@ -290,10 +290,10 @@ class Cli {
             "it nothing new. Safe to interrupt and to repeat; exit code 9 if "
             "something is left.",
             "muster node drain a --yes",
-            [this] { return NodeDrain(env_, flags_, node_, drain_); });
+            [this] { return NodeDrain(env_, flags_, node_, consent_); });
     drain->add_option("NODE", node_, "the node")->required();
-    drain->add_flag("--dry-run", drain_.dry_run, "only say what it has");
-    drain->add_flag("--yes", drain_.yes, "do not ask");
+    drain->add_flag("--dry-run", consent_.dry_run, "only say what it has");
+    drain->add_flag("--yes", consent_.yes, "do not ask");
     CLI::App* const undrain =
         Add(node, "undrain", "Let a node that drains take children again.",
             "muster node undrain a",
@@ -501,8 +501,8 @@ class Cli {
     command->add_option("CHILD", supervisor_.child, "the child's id")
         ->required();
     if (!destroys) return;
-    command->add_flag("--yes", supervisor_.yes, "do not ask");
-    command->add_flag("--dry-run", supervisor_.dry_run,
+    command->add_flag("--yes", supervisor_.consent.yes, "do not ask");
+    command->add_flag("--dry-run", supervisor_.consent.dry_run,
                       "only say what it would do");
   }
 
@@ -688,7 +688,6 @@ class Cli {
   std::string node_;
   std::string profile_ = "default";
   Consent consent_;
-  DrainFlags drain_;
   std::string drain_timeout_ = "30s";
   std::string prefix_;
   std::vector<std::string> labels_;

@@ -13,6 +13,7 @@
 #include "cluster/cli/format.h"
 #include "cluster/cli/invoke.h"
 #include "cluster/cli/manifest.h"
+#include "cluster/cli/session.h"
 #include "cluster/cli/version.h"
 #include "cluster/cli/words.h"
 #include "cluster/cli/yaml.h"
@@ -81,15 +82,10 @@ absl::StatusOr<ServerRef> ParseTarget(const std::string& target) {
 // --- Asking a node -----------------------------------------------------------
 
 absl::Status ClientCommands::Connect(absl::Duration default_timeout) {
-  const absl::Duration timeout = flags_.timeout.value_or(default_timeout);
-  end_ = env_.clock->Boot() + timeout;
-  const absl::Duration patience = std::min(timeout, kPollTimeout);
-  absl::StatusOr<std::unique_ptr<NodeClient>> client =
-      flags_.tls_dir.empty()
-          ? env_.connect(flags_.endpoints, patience)
-          : env_.connect_tls(flags_.endpoints, flags_.tls_dir, patience);
-  if (!client.ok()) return client.status();
-  client_ = *std::move(client);
+  absl::StatusOr<Session> session = OpenSession(env_, flags_, default_timeout);
+  if (!session.ok()) return session.status();
+  end_ = session->end;
+  client_ = std::move(session->client);
   return absl::OkStatus();
 }
 

@@ -1,9 +1,8 @@
 #include "cluster/cli/drain_commands.h"
 
 #include <algorithm>
-#include <istream>
 #include <map>
-#include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <utility>
@@ -11,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "cluster/cli/session.h"
 #include "muster/admin/v1/admin.pb.h"
 #include "nlohmann/json.hpp"
 #include "node/types/names.h"
@@ -29,26 +29,8 @@ constexpr absl::Duration kRequestTimeout = absl::Seconds(5);
 // What is left of the command's time may be too short for an answer.
 constexpr absl::Duration kRequestTimeoutMin = absl::Seconds(1);
 
-struct Session {
-  std::unique_ptr<NodeClient> client;
-  BootTime end;
-};
-
-absl::StatusOr<Session> Open(const CliEnv& env, const GlobalFlags& flags,
-                             absl::Duration default_timeout) {
-  const absl::Duration timeout = flags.timeout.value_or(default_timeout);
-  Session session;
-  session.end = env.clock->Boot() + timeout;
-  auto client =
-      env.connect(flags.endpoints, std::min(timeout, kRequestTimeout));
-  if (!client.ok()) return client.status();
-  session.client = *std::move(client);
-  return session;
-}
-
 absl::Duration Left(const CliEnv& env, const Session& session) {
-  return std::clamp(session.end - env.clock->Boot(), absl::ZeroDuration(),
-                    kRequestTimeout);
+  return std::min(session.Left(env), kRequestTimeout);
 }
 
 size_t CountMovable(const DrainNodeResponse& response) {
@@ -77,6 +59,7 @@ std::string Plan(const std::string& node, const DrainNodeResponse& response) {
       if (!item.movable()) absl::StrAppend(&text, ItemLine(item));
     }
   }
+  text.pop_back();  // The last end of line.
   return text;
 }
 
@@ -90,20 +73,14 @@ nlohmann::ordered_json ItemsJson(const DrainNodeResponse& response) {
   return items;
 }
 
-bool Agrees(const CliEnv& env) {
-  *env.err << "Go on? [y/N] " << std::flush;
-  std::string line;
-  std::getline(*env.in, line);
-  return line == "y" || line == "Y" || line == "yes";
-}
-
 }  // namespace
 
 CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
-                        const std::string& node, const DrainFlags& drain) {
+                        const std::string& node, const Consent& consent) {
   absl::Status valid = ValidateNodeName(node);
   if (!valid.ok()) return valid;
-  absl::StatusOr<Session> session = Open(env, flags, kDrainTimeoutDefault);
+  absl::StatusOr<Session> session =
+      OpenSession(env, flags, kDrainTimeoutDefault);
   if (!session.ok()) return session.status();
   DrainNodeRequest request;
   request.set_node(node);
@@ -111,27 +88,11 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
   absl::StatusOr<DrainNodeResponse> left =
       session->client->DrainNode(request, Left(env, *session));
   if (!left.ok()) return left.status();
-  if (drain.dry_run) {
-    if (flags.json) {
-      nlohmann::ordered_json json = {{"node", node},
-                                     {"left", ItemsJson(*left)}};
-      *env.out << json.dump() << "\n";
-    } else {
-      *env.out << Plan(node, *left);
-    }
-    return {};
-  }
-  if (!drain.yes) {
-    *env.err << Plan(node, *left);
-    if (!env.err_is_terminal || !Agrees(env)) {
-      return CommandResult(
-          Error(absl::StatusCode::kFailedPrecondition, "NEEDS_YES",
-                absl::StrCat("nothing was done: to drain node ", node,
-                             ", say --yes"))
-              .NotExecuted()
-              .status(),
-          kExitNeedsYes);
-    }
+  const nlohmann::ordered_json plan = {{"node", node},
+                                       {"left", ItemsJson(*left)}};
+  if (std::optional<CommandResult> ends = AskFirst(
+          env, flags, consent, Plan(node, *left), plan.dump() + "\n")) {
+    return *ends;
   }
 
   // By name, since others may come while it begins to drain.
@@ -200,7 +161,7 @@ CommandResult NodeUndrain(const CliEnv& env, const GlobalFlags& flags,
                           const std::string& node) {
   absl::Status valid = ValidateNodeName(node);
   if (!valid.ok()) return valid;
-  absl::StatusOr<Session> session = Open(env, flags, kTimeoutDefault);
+  absl::StatusOr<Session> session = OpenSession(env, flags);
   if (!session.ok()) return session.status();
   admin::v1::UndrainNodeRequest request;
   request.set_node(node);
@@ -218,15 +179,14 @@ CommandResult ProcessMove(const CliEnv& env, const GlobalFlags& flags,
   absl::Status valid = ValidateName(name);
   if (valid.ok() && !node.empty()) valid = ValidateNodeName(node);
   if (!valid.ok()) return valid;
-  absl::StatusOr<Session> session = Open(env, flags, absl::Seconds(15));
+  absl::StatusOr<Session> session = OpenSession(env, flags, absl::Seconds(15));
   if (!session.ok()) return session.status();
   admin::v1::ChangeChildRequest request;
   request.set_name(name);
   request.set_change(cluster::v1::ChangeChildRequest::MOVE);
   request.set_to_node(node);
-  const auto response = session->client->ChangeChild(
-      request,
-      std::max(session->end - env.clock->Boot(), absl::ZeroDuration()));
+  const auto response =
+      session->client->ChangeChild(request, session->Left(env));
   if (!response.ok()) return response.status();
   const std::string pid = Pid::FromProto(response->pid()).ToString();
   if (flags.json) {

@@ -13,16 +13,11 @@ namespace muster {
 
 inline constexpr absl::Duration kDrainTimeoutDefault = absl::Seconds(60);
 
-struct DrainFlags {
-  bool dry_run = false;
-  bool yes = false;
-};
-
 // Marks the node and waits until its children have moved. Exit code 9 with
 // what is left if some cannot move or have not in time; asked again, it goes
 // on. 10: it changes something and nobody has agreed.
 CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
-                        const std::string& node, const DrainFlags& drain);
+                        const std::string& node, const Consent& consent);
 CommandResult NodeUndrain(const CliEnv& env, const GlobalFlags& flags,
                           const std::string& node);
 // `node` empty: wherever placement says.

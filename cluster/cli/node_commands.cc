@@ -1,11 +1,12 @@
 // `muster node get`, `remove` and `raise-generation`.
-#include "cluster/cli/node_commands.h"
-
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "cluster/cli/commands.h"
 #include "cluster/cli/format.h"
+#include "cluster/cli/session.h"
 #include "cluster/cli/words.h"
 #include "muster/admin/v1/admin.pb.h"
 #include "node/types/names.h"
@@ -14,23 +15,6 @@
 #include "node/types/status.h"
 
 namespace muster {
-
-std::optional<CommandResult> AskFirst(const CliEnv& env, const Consent& consent,
-                                      const std::string& plan) {
-  *env.err << plan << "\n" << std::flush;
-  if (consent.dry_run) return CommandResult();
-  if (consent.yes) return std::nullopt;
-  if (env.err_is_terminal) {
-    *env.err << "go on? [y/N] " << std::flush;
-    std::string answer;
-    std::getline(*env.in, answer);
-    if (answer == "y" || answer == "yes") return std::nullopt;
-  }
-  return CommandResult(Error(absl::StatusCode::kFailedPrecondition, "NEEDS_YES",
-                             "nothing was done: this needs --yes")
-                           .NotExecuted(),
-                       kExitNeedsYes);
-}
 
 absl::StatusOr<admin::v1::Node> ClientCommands::FindNode(
     const std::string& node) {
@@ -69,7 +53,8 @@ CommandResult ClientCommands::NodeRemove(const std::string& node,
       found->children(),
       found->children() == 1 ? " child starts" : " children start",
       " elsewhere once it certainly cannot act any more");
-  if (std::optional<CommandResult> ends = AskFirst(env_, consent, plan)) {
+  if (std::optional<CommandResult> ends =
+          AskFirst(env_, flags_, consent, plan)) {
     return *ends;
   }
   admin::v1::RemoveNodeRequest request;

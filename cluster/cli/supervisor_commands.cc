@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "cluster/cli/format.h"
 #include "cluster/cli/manifest.h"
+#include "cluster/cli/session.h"
 #include "cluster/cli/words.h"
 #include "cluster/cli/yaml.h"
 #include "google/protobuf/util/json_util.h"
@@ -27,27 +28,6 @@ using cluster::v1::ChangeChildRequest;
 
 absl::Status Usage(absl::string_view what) {
   return Error(absl::StatusCode::kInvalidArgument, "USAGE", what).NotExecuted();
-}
-
-// A connection and the time that the command has left.
-struct Session {
-  std::unique_ptr<NodeClient> client;
-  BootTime end;
-
-  absl::Duration Left(const CliEnv& env) const {
-    return std::max(end - env.clock->Boot(), absl::ZeroDuration());
-  }
-};
-
-absl::StatusOr<Session> Open(const CliEnv& env, const GlobalFlags& flags) {
-  const absl::Duration timeout = flags.timeout.value_or(kTimeoutDefault);
-  Session session;
-  session.end = env.clock->Boot() + timeout;
-  absl::StatusOr<std::unique_ptr<NodeClient>> client =
-      env.connect(flags.endpoints, std::min(timeout, kTimeoutDefault));
-  if (!client.ok()) return client.status();
-  session.client = *std::move(client);
-  return session;
 }
 
 absl::StatusOr<admin::v1::Supervisor> FindSupervisor(const CliEnv& env,
@@ -79,34 +59,6 @@ absl::StatusOr<admin::v1::Child> FindChild(
                             LogSafe(id), DidYouMean(id, known)))
       .NotExecuted()
       .status();
-}
-
-// Absent: go on.
-std::optional<CommandResult> AskFirst(const CliEnv& env,
-                                      const GlobalFlags& flags,
-                                      const SupervisorFlags& child,
-                                      const std::string& plan) {
-  if (child.dry_run) {
-    if (flags.json) {
-      *env.out << nlohmann::ordered_json{{"plan", plan}}.dump(2) << "\n";
-    } else {
-      *env.out << plan << "\n";
-    }
-    return CommandResult();
-  }
-  if (child.yes) return std::nullopt;
-  *env.err << plan << "\n" << std::flush;
-  if (env.err_is_terminal) {
-    *env.err << "Go on? [y/N] " << std::flush;
-    std::string answer;
-    std::getline(*env.in, answer);
-    if (answer == "y" || answer == "Y" || answer == "yes") return std::nullopt;
-  }
-  return CommandResult(Error(absl::StatusCode::kFailedPrecondition, "NEEDS_YES",
-                             "nothing was done: this needs --yes")
-                           .NotExecuted()
-                           .status(),
-                       kExitNeedsYes);
 }
 
 absl::StatusOr<std::string> ReadAll(const CliEnv& env, const std::string& path,
@@ -212,7 +164,7 @@ CommandResult Remove(const CliEnv& env, const GlobalFlags& flags,
                      const SupervisorFlags& child,
                      ChangeChildRequest::Change change, const char* verb,
                      const char* effect, const char* done) {
-  absl::StatusOr<Session> session = Open(env, flags);
+  absl::StatusOr<Session> session = OpenSession(env, flags);
   if (!session.ok()) return session.status();
   const absl::StatusOr<admin::v1::Supervisor> supervisor =
       FindSupervisor(env, *session, child.supervisor);
@@ -223,7 +175,8 @@ CommandResult Remove(const CliEnv& env, const GlobalFlags& flags,
   const std::string plan =
       absl::StrCat(verb, " 1 child of supervisor ", child.supervisor, ": ",
                    child.child, " (", Describe(*found), "); ", effect);
-  if (std::optional<CommandResult> ends = AskFirst(env, flags, child, plan)) {
+  if (std::optional<CommandResult> ends =
+          AskFirst(env, flags, child.consent, plan)) {
     return *ends;
   }
   return Change(env, flags, child, *session, change, done);
@@ -232,7 +185,7 @@ CommandResult Remove(const CliEnv& env, const GlobalFlags& flags,
 }  // namespace
 
 CommandResult SupervisorList(const CliEnv& env, const GlobalFlags& flags) {
-  absl::StatusOr<Session> session = Open(env, flags);
+  absl::StatusOr<Session> session = OpenSession(env, flags);
   if (!session.ok()) return session.status();
   auto tree = session->client->GetTree({}, session->Left(env));
   if (!tree.ok()) return tree.status();
@@ -248,7 +201,7 @@ CommandResult SupervisorList(const CliEnv& env, const GlobalFlags& flags) {
 
 CommandResult SupervisorTree(const CliEnv& env, const GlobalFlags& flags,
                              const std::string& supervisor) {
-  absl::StatusOr<Session> session = Open(env, flags);
+  absl::StatusOr<Session> session = OpenSession(env, flags);
   if (!session.ok()) return session.status();
   admin::v1::GetTreeResponse shown;
   if (supervisor.empty()) {
@@ -273,7 +226,7 @@ CommandResult SupervisorTree(const CliEnv& env, const GlobalFlags& flags,
 
 CommandResult SupervisorGet(const CliEnv& env, const GlobalFlags& flags,
                             const std::string& supervisor) {
-  absl::StatusOr<Session> session = Open(env, flags);
+  absl::StatusOr<Session> session = OpenSession(env, flags);
   if (!session.ok()) return session.status();
   const absl::StatusOr<admin::v1::Supervisor> found =
       FindSupervisor(env, *session, supervisor);
@@ -286,7 +239,7 @@ CommandResult SupervisorStartChild(const CliEnv& env, const GlobalFlags& flags,
                                    const SupervisorFlags& child) {
   absl::StatusOr<cluster::v1::ManifestChild> spec = ChildOf(env, child);
   if (!spec.ok()) return spec.status();
-  absl::StatusOr<Session> session = Open(env, flags);
+  absl::StatusOr<Session> session = OpenSession(env, flags);
   if (!session.ok()) return session.status();
   admin::v1::StartChildRequest request;
   request.set_supervisor(child.supervisor);
@@ -317,7 +270,7 @@ CommandResult SupervisorTerminateChild(const CliEnv& env,
 CommandResult SupervisorRestartChild(const CliEnv& env,
                                      const GlobalFlags& flags,
                                      const SupervisorFlags& child) {
-  absl::StatusOr<Session> session = Open(env, flags);
+  absl::StatusOr<Session> session = OpenSession(env, flags);
   if (!session.ok()) return session.status();
   return Change(env, flags, child, *session, ChangeChildRequest::RESTART,
                 "started");

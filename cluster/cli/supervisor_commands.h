@@ -22,8 +22,7 @@ struct SupervisorFlags {
   std::string options;
   std::string restart;
   // terminate-child and delete-child.
-  bool yes = false;
-  bool dry_run = false;
+  Consent consent;
 };
 
 CommandResult SupervisorList(const CliEnv& env, const GlobalFlags& flags);

@@ -54,7 +54,14 @@ bool IsAStart(const std::string& kind) {
          kind == "child.restarted";
 }
 
-// How well an event tells of a start; of one transaction the best is shown.
+// Revision of the ownership that a start began. A claim's event has it for its
+// own; what a supervisor writes when the start is done names it.
+uint64_t StartOf(const admin::v1::Event& event) {
+  const uint64_t named = event.record().new_epoch().revision();
+  return named != 0 ? named : event.revision();
+}
+
+// How well an event tells of a start; of those of one start the best is shown.
 int Telling(const admin::v1::Event& event) {
   if (event.record().kind() == "child.moved") return 3;
   if (event.record().kind() == "name.moved") return 2;
@@ -65,28 +72,32 @@ int Telling(const admin::v1::Event& event) {
 const admin::v1::Event* LastStart(const Events& newest) {
   const admin::v1::Event* best = nullptr;
   for (const admin::v1::Event& event : newest) {
-    if (best != nullptr && event.revision() != best->revision()) break;
     if (!IsAStart(event.record().kind())) continue;
+    if (best != nullptr && StartOf(event) != StartOf(*best)) break;
     if (best == nullptr || Telling(event) > Telling(*best)) best = &event;
   }
   return best;
 }
 
 // What made it start anew: before `start`, and after the start before that
-// one.
+// one. The end of its node rather than the exit that came of that.
 const admin::v1::Event* CauseOf(const Events& newest,
                                 const admin::v1::Event& start) {
   const std::string& from = start.record().from_node();
+  const admin::v1::Event* exited = nullptr;
   for (const admin::v1::Event& event : newest) {
     if (event.revision() >= start.revision()) continue;
     const std::string& kind = event.record().kind();
-    if (kind == "child.exited" || kind == "name.released") return &event;
     if (EndsANode(kind) && (from.empty() || event.record().node() == from)) {
       return &event;
     }
-    if (IsAStart(kind)) return nullptr;
+    if (kind == "child.exited" || kind == "name.released") {
+      if (exited == nullptr) exited = &event;
+    } else if (IsAStart(kind) && StartOf(event) != StartOf(start)) {
+      break;
+    }
   }
-  return nullptr;
+  return exited;
 }
 
 class Explainer {
