@@ -14,8 +14,9 @@ packages=(
   libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgrpc++-dev
   libgtest-dev libprotobuf-dev libprotoc-dev libspdlog-dev libssl-dev
   libyaml-cpp-dev nlohmann-json3-dev protobuf-compiler protobuf-compiler-grpc
-  # What tests run: the store of a cluster, and stock stubs of another language.
-  etcd-server git python3 python3-grpcio python3-protobuf
+  # What tests run: the store of a cluster, networks to break, and stock stubs of
+  # another language.
+  etcd-client etcd-server git iproute2 python3 python3-grpcio python3-protobuf
 )
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -138,7 +138,7 @@ class Cluster:
                 program.kill()
         self.star.close()
 
-    # --- Parts ----------------------------------------------------------------
+    # --- Parts ---------------------------------------------------------------
 
     def _certificates(self):
         self.tls = Tls(self.binaries["muster"], self.directory, self.NAME)
@@ -249,7 +249,7 @@ class Cluster:
                                                     program.log()[-2500:]),
                   flush=True)
 
-    # --- Questions --------------------------------------------------------------
+    # --- Questions -----------------------------------------------------------
 
     def run(self, *arguments, without=(), timeout="10s"):
         """Runs the command line where the clients are; its standard output."""

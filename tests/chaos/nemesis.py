@@ -92,7 +92,7 @@ class Trials:
         self.cluster.await_running(without)
 
 
-# --- Nodes --------------------------------------------------------------------
+# --- Nodes ------------------------------------------------------------------
 
 
 @row("F1", "crash of a node (kill -9), its sentinel lives",
@@ -316,7 +316,7 @@ def split(t, trials):
             "met": figures(failover)["p99"] <= 6000}
 
 
-# --- The store ------------------------------------------------------------------
+# --- The store --------------------------------------------------------------
 
 
 @row("F7", "node cut from the store, peers reachable",
@@ -359,8 +359,8 @@ def leader_change(t, trials):
         writes.append((boot() - began) / 1e6)
         if i % 2 == 0:
             t.cluster.etcd.start(old)
-            await_true("the member is back", lambda: t.cluster.etcd._status(old),
-                       step=0.1)
+            await_true("the member is back",
+                       lambda: t.cluster.etcd.status(old), step=0.1)
         time.sleep(2)
     after = t.cluster.owners(), t.cluster.members()
     expect(before == after, "a change of etcd's leader moved names")
@@ -410,7 +410,7 @@ def store_away(t, trials):
     return {"thaw_ms": figures(thaw), "met": figures(thaw)["p99"] <= 2000}
 
 
-# --- Everything at once -----------------------------------------------------------
+# --- Everything at once -----------------------------------------------------
 
 
 @row("F37", "all nodes and the store restart at once",
@@ -500,7 +500,7 @@ def several(t, trials):
             "met": True}
 
 
-# --- Reporting ----------------------------------------------------------------------
+# --- Reporting --------------------------------------------------------------
 
 
 def measured_text(measured):
@@ -519,7 +519,8 @@ def measured_text(measured):
 def markdown(results):
     """A table of results for docs/reliability.md."""
     lines = ["| # | fault | injection | trials | measured: p50 / p99 / max | "
-             "target | verdict |", "| --- | --- | --- | --- | --- | --- | --- |"]
+             "target | verdict |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]
     for result in results:
         spec = ROWS[result["row"]]
         lines.append("| %s | %s | %s | %d | %s | %s | %s |" % (
@@ -529,7 +530,7 @@ def markdown(results):
     return "\n".join(lines) + "\n"
 
 
-# --- Running ------------------------------------------------------------------------
+# --- Running ----------------------------------------------------------------
 
 
 def steal():

@@ -162,7 +162,8 @@ class Etcd:
             raise RuntimeError(done.stderr.strip())
         return done.stdout
 
-    def _status(self, place):
+    def status(self, place):
+        """What the member says of itself; None if it does not answer."""
         try:
             return json.loads(self.ctl(place, "endpoint", "status", "-w",
                                        "json"))[0]["Status"]
@@ -174,7 +175,7 @@ class Etcd:
         said = {}
         for place in self.places:
             if self.members[place].lives():
-                status = self._status(place)
+                status = self.status(place)
                 if status and status.get("leader"):
                     said[place] = status
         for place, status in said.items():
@@ -189,7 +190,7 @@ class Etcd:
         old = await_true("etcd has a leader", self.leader)
         new = next(p for p in self.places
                    if p != old and self.members[p].lives())
-        member = self._status(new)["header"]["member_id"]
+        member = self.status(new)["header"]["member_id"]
         self.ctl(old, "move-leader", "%x" % member)
         return old, new
 
