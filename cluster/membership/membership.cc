@@ -903,17 +903,23 @@ void Membership::Reap(const Silence::Overdue& overdue) {
            {"heartbeat_revision", absl::StrCat(overdue.heartbeat_revision)}})));
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(std::move(txn), kTxnTimeout,
-                 [this, alive, overdue,
+                 [this, alive, overdue, node_revision,
                   strand = strand_](absl::StatusOr<TxnResult> result) {
                    if (alive.expired() || (result.ok() && result->succeeded)) {
                      return;
                    }
                    // Time it again from here; a compare that failed means a
-                   // heartbeat that the watch will bring.
-                   strand->Post([this, alive, overdue] {
+                   // heartbeat that the watch will bring, or that another
+                   // reaper was first, and then there is nobody to time.
+                   strand->Post([this, alive, overdue, node_revision] {
                      if (alive.expired()) return;
                      MutexLock lock(&mu_);
-                     if (!reaper_.has_value()) return;
+                     const auto at = members_.find(overdue.node);
+                     if (!reaper_.has_value() || at == members_.end() ||
+                         static_cast<int64_t>(at->second.epoch.revision) !=
+                             node_revision) {
+                       return;
+                     }
                      reaper_->Observe(overdue.node, overdue.node_revision,
                                       overdue.heartbeat_revision,
                                       clock_->Boot());

@@ -14,7 +14,9 @@ the reason.
 
 import argparse
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -372,8 +374,6 @@ def leader_change(t, trials):
      "0 duplicates, 0 needless reaps")
 def leader_pause(t, trials):
     before = t.cluster.owners(), t.cluster.members()
-    import os
-    import signal
     for _ in range(trials):
         old = await_true("etcd has a leader", t.cluster.etcd.leader)
         pid = t.cluster.etcd.members[old].pid
