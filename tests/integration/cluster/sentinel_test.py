@@ -39,6 +39,15 @@ def pending(pid, number):
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
+def patient_application():
+    """The application, whose supervisor does not give up because nodes are
+    killed one after the other: a crash of a node counts as a restart."""
+    path = harness.scratch("tree") + "/application.yaml"
+    with open(harness.APPLICATION) as source, open(path, "w") as f:
+        f.write(source.read().replace("intensity: 3", "intensity: 1000"))
+    return path
+
+
 class SentinelTest(unittest.TestCase):
 
     @classmethod
@@ -87,7 +96,7 @@ class SentinelTest(unittest.TestCase):
 
     def test_killed_node_is_attested_and_comes_back(self):
         with harness.Cluster() as cluster:
-            cluster.apply()
+            cluster.apply(patient_application())
             self.await_settled(cluster)
             figures = []
             rejoined = []
@@ -131,7 +140,7 @@ class SentinelTest(unittest.TestCase):
 
     def test_killed_sentinel_takes_its_node_with_it(self):
         with harness.Cluster() as cluster:
-            cluster.apply()
+            cluster.apply(patient_application())
             self.await_settled(cluster)
             victim = cluster[cluster.children()["counter_a"]["node"]]
             entry = next(n for n in cluster.living() if n is not victim)
@@ -154,7 +163,7 @@ class SentinelTest(unittest.TestCase):
 
     def test_both_killed(self):
         with harness.Cluster() as cluster:
-            cluster.apply()
+            cluster.apply(patient_application())
             self.await_settled(cluster)
             victim = cluster[cluster.children()["counter_b"]["node"]]
             entry = next(n for n in cluster.living() if n is not victim)
