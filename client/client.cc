@@ -600,7 +600,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
   for (const std::string& endpoint : endpoints) {
     const absl::string_view text = absl::StripAsciiWhitespace(endpoint);
     absl::StatusOr<NodeAddress> address =
-        tls != nullptr ? ParseNodeAddress(text, Names::kAllowed)
+        tls != nullptr ? ParseNodeAddress(text, HostNames::kAllowed)
                        : ParseLoopbackAddress(text);
     if (!address.ok()) return address.status();
     if (address->port == 0) {

@@ -169,7 +169,8 @@ absl::Status OpenTls(const NodeConfig& config, const Clock* clock,
 // Where others reach a node that listens on `listening`.
 absl::StatusOr<std::string> Advertised(const NodeConfig& config,
                                        const std::string& listening) {
-  absl::StatusOr<NodeAddress> at = ParseNodeAddress(listening, Names::kRefused);
+  absl::StatusOr<NodeAddress> at =
+      ParseNodeAddress(listening, HostNames::kRefused);
   if (!at.ok()) return at.status();
   if (config.advertise.empty()) {
     if (!at->IsWildcard()) return listening;
@@ -179,7 +180,7 @@ absl::StatusOr<std::string> Advertised(const NodeConfig& config,
         .NotExecuted();
   }
   absl::StatusOr<NodeAddress> told =
-      ParseNodeAddress(config.advertise, Names::kAllowed);
+      ParseNodeAddress(config.advertise, HostNames::kAllowed);
   if (!told.ok()) return told.status();
   if (told->port == 0) told->port = at->port;
   return told->ToString();

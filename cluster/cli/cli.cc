@@ -631,7 +631,7 @@ class Cli {
     for (const absl::string_view one : absl::StrSplit(endpoint_, ',')) {
       absl::StatusOr<NodeAddress> address =
           flags_.tls_dir.empty() ? ParseLoopbackAddress(one)
-                                 : ParseNodeAddress(one, Names::kAllowed);
+                                 : ParseNodeAddress(one, HostNames::kAllowed);
       if (!address.ok()) return address.status();
       flags_.endpoints.push_back(*std::move(address));
     }

@@ -442,10 +442,11 @@ CommandResult NodeStart(const CliEnv& env, const NodeConfig& config,
        {ValidateNodeName(config.name), ValidateClusterName(config.cluster),
         config.tls_dir.empty()
             ? ParseLoopbackAddress(config.listen).status()
-            : ParseNodeAddress(config.listen, Names::kRefused).status(),
+            : ParseNodeAddress(config.listen, HostNames::kRefused).status(),
         config.advertise.empty()
             ? absl::OkStatus()
-            : ParseNodeAddress(config.advertise, Names::kAllowed).status()}) {
+            : ParseNodeAddress(config.advertise, HostNames::kAllowed)
+                  .status()}) {
     if (!valid.ok()) return valid;
   }
   if (sentinel && env.run_sentinel) {

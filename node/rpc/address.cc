@@ -98,7 +98,7 @@ bool NodeAddress::IsWildcard() const {
 }
 
 absl::StatusOr<NodeAddress> ParseNodeAddress(absl::string_view text,
-                                             Names names) {
+                                             HostNames names) {
   absl::string_view host;
   absl::string_view port;
   bool brackets = false;
@@ -123,18 +123,19 @@ absl::StatusOr<NodeAddress> ParseNodeAddress(absl::string_view text,
     address.v6 = true;
     return address;
   }
-  if (!brackets && names == Names::kAllowed && IsHostName(host)) {
+  if (!brackets && names == HostNames::kAllowed && IsHostName(host)) {
     address.is_name = true;
     return address;
   }
-  return BadAddress(text, names == Names::kAllowed
+  return BadAddress(text, names == HostNames::kAllowed
                               ? "has a host that is neither a name nor numeric"
                               : "has a host that is neither localhost nor "
                                 "numeric");
 }
 
 absl::StatusOr<LoopbackAddress> ParseLoopbackAddress(absl::string_view text) {
-  absl::StatusOr<NodeAddress> address = ParseNodeAddress(text, Names::kRefused);
+  absl::StatusOr<NodeAddress> address =
+      ParseNodeAddress(text, HostNames::kRefused);
   if (!address.ok()) {
     absl::string_view host;
     absl::string_view port;

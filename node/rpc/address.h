@@ -40,13 +40,13 @@ using LoopbackAddress = NodeAddress;
 // be right; outcome NOT_EXECUTED.
 absl::StatusOr<LoopbackAddress> ParseLoopbackAddress(absl::string_view text);
 
-enum class Names { kAllowed, kRefused };
+enum class HostNames { kAllowed, kRefused };
 
 // Reads "host:port" of any host, for mutual TLS. `localhost` is 127.0.0.1. A
 // name that is not numeric is BAD_ADDRESS with kRefused: one listens on
 // addresses. INVALID_ARGUMENT BAD_ADDRESS otherwise; outcome NOT_EXECUTED.
 absl::StatusOr<NodeAddress> ParseNodeAddress(absl::string_view text,
-                                             Names names);
+                                             HostNames names);
 
 }  // namespace muster
 

@@ -121,7 +121,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   absl::StatusOr<NodeAddress> address =
       options.credentials == nullptr
           ? ParseLoopbackAddress(options.listen)
-          : ParseNodeAddress(options.listen, Names::kRefused);
+          : ParseNodeAddress(options.listen, HostNames::kRefused);
   if (!address.ok()) return address.status();
   std::unique_ptr<RpcServer> server(
       new RpcServer(*std::move(address), options));

@@ -240,6 +240,7 @@ TEST_F(ChildrenTest, APinnedChildIsPendingWhileItsNodeIsAway) {
   EXPECT_EQ(cluster_.LivingOwnerOf("s_a"), 1);
   cluster_.KillNode(1);
   ASSERT_TRUE(cluster_.AwaitChild(0, "s", "a", "pending"));
+  cluster_.RunFor(absl::Seconds(1));  // At first it says how its node ended.
   EXPECT_EQ(cluster_.FindChild(0, "s", "a")->detail(),
             "pinned to node 'n1', which is not a member");
   EXPECT_TRUE(cluster_.AwaitChild(0, "s", "b", "running"));

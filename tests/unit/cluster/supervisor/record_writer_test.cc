@@ -36,6 +36,8 @@ class SlowStore final : public Store {
   std::unique_ptr<Watch> Follow(std::string, int64_t, WatchHandler) override {
     return nullptr;
   }
+  void Compact(int64_t, absl::Duration,
+               absl::AnyInvocable<void(absl::Status)>) override {}
   bool embedded() const override { return false; }
   std::string ToString() const override { return "slow"; }
 
