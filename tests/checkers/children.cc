@@ -17,6 +17,11 @@ namespace {
 void CheckNeedless(const History& history, const JournalIndex& journal,
                    Verdict* verdict) {
   std::map<std::string, const HistoryEvent*> owners;
+  std::set<JournalIndex::ProcessKey> started;
+  for (const HistoryEvent& event : history) {
+    if (event.kind != EventKind::kStart) continue;
+    started.insert({event.node, event.node_epoch, event.seq});
+  }
   for (const HistoryEvent& event : history) {
     if (event.kind == EventKind::kRelease ||
         event.kind == EventKind::kUnwanted) {
