@@ -352,7 +352,7 @@ TEST(RegistryTest, WhoWasReapedByForceHasItsNamesForAWhile) {
   const std::string a = Pid{"a", Epoch{1, 2}, 7}.ToString();
   const std::string taken = absl::StrCat(
       "invoke session=c call=1 op=register name=x key=", a,
-      "\nok call=1 session=c\nreap node=a n=2 op=OP\n"
+      "\nok call=1 session=c\nreap node=a n=2 op=OP at=5\n"
       "invoke session=c call=2 op=register name=x key=z at=9\n"
       "error call=2 session=c outcome=NOT_EXECUTED reason=ALREADY_STARTED key=",
       a, "\n");
