@@ -348,6 +348,21 @@ TEST(RegistryTest, ANameIsFreeOnceItsNodeIsReapedOrItsProcessEnded) {
       HasSubstr("register 2"));
 }
 
+TEST(RegistryTest, WhoWasReapedByForceHasItsNamesForAWhile) {
+  const std::string a = Pid{"a", Epoch{1, 2}, 7}.ToString();
+  const std::string taken = absl::StrCat(
+      "invoke session=c call=1 op=register name=x key=", a,
+      "\nok call=1 session=c\nreap node=a n=2 op=OP at=5\n"
+      "invoke session=c call=2 op=register name=x key=z at=9\n"
+      "error call=2 session=c outcome=NOT_EXECUTED reason=ALREADY_STARTED key=",
+      a, "\n");
+  EXPECT_EQ(Sole(CheckRegistry, absl::StrReplaceAll(taken, {{"OP", "forced"}})),
+            "");
+  EXPECT_THAT(
+      Sole(CheckRegistry, absl::StrReplaceAll(taken, {{"OP", "silent"}})),
+      HasSubstr("register 2"));
+}
+
 TEST(RegistryTest, ChildrenStartAndStopInTurn) {
   EXPECT_EQ(Sole(CheckRegistry, R"(
 invoke session=c call=1 op=start_child name=s/x
@@ -722,6 +737,13 @@ claim name=x node=b n=3 e=6 seq=8 session=s
             "");
   EXPECT_EQ(Sole(CheckChildren, absl::StrReplaceAll(two, {{" session=s", ""}})),
             "");
+  // The first was claimed and its process never started.
+  EXPECT_EQ(
+      Sole(CheckChildren, absl::StrCat("start name=x node=b n=3 seq=8\n", two)),
+      "");
+  EXPECT_THAT(
+      Sole(CheckChildren, absl::StrCat("start name=x node=a n=2 seq=7\n", two)),
+      HasSubstr("was healthy"));
 }
 
 // --- G12 ---

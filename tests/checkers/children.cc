@@ -17,6 +17,11 @@ namespace {
 void CheckNeedless(const History& history, const JournalIndex& journal,
                    Verdict* verdict) {
   std::map<std::string, const HistoryEvent*> owners;
+  std::set<JournalIndex::ProcessKey> started;
+  for (const HistoryEvent& event : history) {
+    if (event.kind != EventKind::kStart) continue;
+    started.insert({event.node, event.node_epoch, event.seq});
+  }
   for (const HistoryEvent& event : history) {
     if (event.kind == EventKind::kRelease ||
         event.kind == EventKind::kUnwanted) {
@@ -30,7 +35,11 @@ void CheckNeedless(const History& history, const JournalIndex& journal,
       const HistoryEvent& old = *at->second;
       const JournalIndex::NodeKey node(old.node, old.node_epoch);
       const auto exit = journal.exits.find({old.node, old.node_epoch, old.seq});
-      const bool over = (exit != journal.exits.end() &&
+      // Claimed, and its process never started.
+      const bool never = !started.empty() &&
+                         !started.contains({old.node, old.node_epoch, old.seq});
+      const bool over = never ||
+                        (exit != journal.exits.end() &&
                          history[exit->second].at_ns <= event.at_ns) ||
                         journal.reaps.contains(node) ||
                         journal.died.contains(node);

@@ -244,9 +244,16 @@ class RegistryCheck {
         op.argument = partition.Owner(key);
         const auto reap = journal_.reaps.find({pid->node, pid->epoch});
         if (reap != journal_.reaps.end()) {
-          op.what = kReaped;
-          op.end = static_cast<int64_t>(reap->second.place);
           op.invoke = Before(reap->second.place);
+          if (reap->second.event->op == "forced") {
+            // It may act, and answers, until its grave has been observed for
+            // long enough (guarantees R19); then the name is free.
+            op.what = kFree;
+            op.end = LinearOp::kOpen;
+          } else {
+            op.what = kReaped;
+            op.end = static_cast<int64_t>(reap->second.place);
+          }
           partition.Add(op, absl::StrCat("the reap of ", pid->node));
         }
         const auto exit =
