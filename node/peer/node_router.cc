@@ -395,6 +395,7 @@ void NodeRouter::Core::Finish(const std::shared_ptr<Call>& call,
   }
   held_.fetch_add(1, std::memory_order_relaxed);
   call->request.meta.hops = call->hops;
+  call->asked = false;
   runtime_->scheduler().At(next, [core = shared_from_this(), call] {
     core->held_.fetch_sub(1, std::memory_order_relaxed);
     core->LookUp(

@@ -180,6 +180,11 @@ void Peers::Impl::DeliverReturned(peer::v1::Returned& returned) {
 
 // -- Replies ------------------------------------------------------------------
 
+bool Peers::Impl::Lives(const Conn& conn) const {
+  const std::optional<PeerAddress> now = directory_->Find(conn.peer->node);
+  return now.has_value() && now->epoch == conn.session->epoch;
+}
+
 void Peers::Impl::DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
                                Waiting waiting) {
   if (waiting.call.slot == nullptr) {
@@ -197,7 +202,9 @@ void Peers::Impl::DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
   const std::string name = call.name.empty() ? reply.name() : call.name;
   // A reply that was under way when its node was attested dead is good too: it
   // ran before. Unless somebody is known to have followed (guarantees G8).
-  if (seen_.Greatest(name) > result.epoch) {
+  // While its node lives, who follows does so by its consent: a move, or a
+  // restart, which are after what it has answered.
+  if (seen_.Greatest(name) > result.epoch && !Lives(*conn)) {
     call.slot->Complete(
         CallResult(TooLate(name, result.epoch, "is over").status()));
     return;

@@ -452,6 +452,8 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   void DeliverInfo(const ConnPtr& conn, peer::v1::Info& info);
   void DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
                     Waiting waiting);
+  // The node at its other end is a member under that epoch, as far as is known.
+  bool Lives(const Conn& conn) const;
   // OK: the call has not come before (guarantees G6).
   absl::Status AdmitCall(const ConnPtr& conn, const peer::v1::Call& call)
       ABSL_LOCKS_EXCLUDED(mu_);

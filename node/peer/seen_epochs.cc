@@ -43,7 +43,11 @@ bool SeenEpochs::Admit(absl::string_view name, Epoch epoch) {
   });
   MutexLock lock(&mu_);
   for (const std::string& other : known) ahead_.erase(other);
-  if (ahead_.size() < names_max_) ahead_[std::string(name)] = epoch;
+  // Meanwhile another thread may have seen a greater one.
+  if (ahead_.size() < names_max_) {
+    Epoch& greatest = ahead_[std::string(name)];
+    greatest = std::max(greatest, epoch);
+  }
   return true;
 }
 
