@@ -9,6 +9,8 @@
 //   probe SECONDS HOST:PORT,... NAME...
 //          asks each name, through the first node that can be reached, until it
 //          answers; milliseconds each
+//   ask HOST:PORT,... NAME...
+//          asks each name once; status, milliseconds and count each
 //   stats  calls so far by how they ended
 // and ends at the end of input.
 #include <algorithm>
@@ -241,18 +243,52 @@ double Probe(Client& client, const std::string& name, absl::Duration patience,
   }
 }
 
+std::vector<std::string> RestOf(std::istream& words) {
+  std::vector<std::string> rest;
+  for (std::string word; words >> word;) rest.push_back(word);
+  return rest;
+}
+
+// A client that sends nothing twice.
+absl::StatusOr<std::unique_ptr<Client>> ConnectOnce(
+    const Options& options, const std::string& endpoints) {
+  muster::ClientOptions once;
+  once.attempts_max = 1;
+  once.tls_dir = options.tls_dir;
+  return Client::Connect(endpoints, once);
+}
+
+// One after the other: what each takes is its own time.
+json AskAll(const Options& options, std::istream& arguments) {
+  std::string endpoints;
+  arguments >> endpoints;
+  absl::StatusOr<std::unique_ptr<Client>> client =
+      ConnectOnce(options, endpoints);
+  if (!client.ok()) return json{{"error", client.status().ToString()}};
+  // The connection is not what is measured.
+  (void)(*client)->WhereIs("n0").Wait();
+  json answers = json::array();
+  for (const std::string& name : RestOf(arguments)) {
+    const int64_t began = BootNanoseconds();
+    const absl::StatusOr<AddResponse> answer =
+        LedgerClient(**client, name).Read({}).Wait();
+    const double taken = static_cast<double>(BootNanoseconds() - began) / 1e6;
+    answers.push_back({{"name", name},
+                       {"status", Describe(answer.status())},
+                       {"milliseconds", taken},
+                       {"count", answer.ok() ? answer->count() : 0}});
+  }
+  return answers;
+}
+
 json ProbeAll(const Options& options, std::istream& arguments) {
   const int64_t began = BootNanoseconds();
   double seconds = 0;
   std::string endpoints;
   arguments >> seconds >> endpoints;
-  std::vector<std::string> names;
-  for (std::string name; arguments >> name;) names.push_back(name);
-  muster::ClientOptions once;
-  once.attempts_max = 1;
-  once.tls_dir = options.tls_dir;
+  const std::vector<std::string> names = RestOf(arguments);
   absl::StatusOr<std::unique_ptr<Client>> client =
-      Client::Connect(endpoints, once);
+      ConnectOnce(options, endpoints);
   if (!client.ok()) return json{{"error", client.status().ToString()}};
   std::vector<double> taken(names.size(), -1);
   std::vector<std::thread> threads;
@@ -292,6 +328,8 @@ int main(int argc, char** argv) {
     json answer;
     if (verb == "probe") {
       answer = ProbeAll(options, words);
+    } else if (verb == "ask") {
+      answer = AskAll(options, words);
     } else if (verb == "stats") {
       answer = sessions.Stats();
     } else {
