@@ -8,8 +8,8 @@
 Each row injects one fault many times into a cluster under load, proves that the
 fault happened, and measures; afterwards the checkers read everything that nodes
 and clients have recorded. Exits 1 if a row fails or a checker finds something; a
-figure above its target is said, and no failure, since machines differ. What this machine cannot do is skipped, with
-the reason.
+figure above its target is said, and no failure, since machines differ. What this
+machine cannot do is skipped, with the reason.
 """
 
 import argparse
