@@ -165,7 +165,8 @@ class Client::Core {
       endpoints_.push_back(std::make_unique<Endpoint>(
           address, options_,
           tls_ != nullptr ? tls_->credentials->ForNode(options_.tls_node)
-                          : grpc::InsecureChannelCredentials()));
+                          : grpc::InsecureChannelCredentials(),
+          addresses.size() > 1));
     }
     poller_ = std::thread([this] { Poll(); });
   }
@@ -222,14 +223,18 @@ class Client::Core {
 
  private:
   struct Endpoint {
+    // `others`: there are more endpoints than this one.
     Endpoint(const NodeAddress& address, const ClientOptions& options,
-             const std::shared_ptr<grpc::ChannelCredentials>& credentials)
+             const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+             bool others)
         : address(address.ToString()),
           channel(grpc::CreateCustomChannel(address.ChannelTarget(),
-                                            credentials, Arguments(options))),
+                                            credentials,
+                                            Arguments(options, others))),
           stub(channel) {}
 
-    static grpc::ChannelArguments Arguments(const ClientOptions& options) {
+    static grpc::ChannelArguments Arguments(const ClientOptions& options,
+                                            bool others) {
       grpc::ChannelArguments args;
       const int bytes_max = static_cast<int>(options.message_bytes_max);
       args.SetMaxReceiveMessageSize(bytes_max);
@@ -242,6 +247,14 @@ class Client::Core {
       args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
       args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
       args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      if (others) {
+        // A node that says it is not SERVING, since it leaves or is joining,
+        // counts as one that cannot be reached. Only this policy of gRPC's
+        // listens to that.
+        args.SetServiceConfigJSON(
+            R"({"healthCheckConfig": {"serviceName": ""},
+                "loadBalancingConfig": [{"round_robin": {}}]})");
+      }
       return args;
     }
 

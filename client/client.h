@@ -48,7 +48,8 @@ struct ClientOptions {
 };
 
 // Keeps one connection to each node it was given, and uses one of them until
-// it fails. Errors carry reason and outcome (node/types/status.h); an
+// it fails or, if there are others, its health service says that it leaves.
+// Errors carry reason and outcome (node/types/status.h); an
 // UNAVAILABLE always means not executed, a broken connection is ABORTED
 // NOCONNECTION with outcome UNKNOWN.
 //
