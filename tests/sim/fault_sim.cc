@@ -50,9 +50,9 @@ constexpr size_t kReserved = 8;
 constexpr const char* kChildren[] = {"a", "b", "c", "d"};
 
 constexpr absl::string_view kScenarioNames[] = {
-    "mixed",       "crash",  "host_loss", "pause",         "partition",
-    "store",       "clocks", "bury",      "restore",       "crash_loop",
-    "late_orders", "flood",  "outage",    "clocks_control"};
+    "mixed",       "crash",  "host_loss", "pause",   "partition",
+    "store",       "clocks", "bury",      "restore", "crash_loop",
+    "late_orders", "blind",  "flood",     "outage",  "clocks_control"};
 
 // A tree that was sent to be applied: child -> its initial value.
 struct Tree {
@@ -391,7 +391,8 @@ class Simulation {
     const int via = RandomNode(/*joined=*/true);
     if (via < 0) return;
     const std::string name = RandomName();
-    const bool figures = Is(Scenario::kCrash) || Is(Scenario::kHostLoss);
+    const bool figures =
+        Is(Scenario::kCrash) || Is(Scenario::kHostLoss) || Is(Scenario::kBlind);
     const absl::Duration timeout =
         Chance(50) ? absl::Seconds(5)
                    : absl::Milliseconds(200 + static_cast<int>(Below(1500)));
@@ -715,7 +716,7 @@ class Simulation {
     const int incarnation = cluster_.Incarnation(node);
     cluster_.store().StallWatches(cluster_.store_client(node), true);
     // Long enough for a reaper to take the others for dead, its brake included.
-    const bool longer = Chance(30);
+    const bool longer = Is(Scenario::kBlind) || Chance(30);
     const absl::Duration span =
         longer ? Between(8000, 9500) : Between(1000, 6000);
     if (longer) Stay(span);
@@ -927,6 +928,8 @@ class Simulation {
         return KillSupervisor();
       case Scenario::kLateOrders:
         return LateOrders();
+      case Scenario::kBlind:
+        return StallWatches();
       case Scenario::kFlood:
         return Flood();
       case Scenario::kOutage:
@@ -972,6 +975,7 @@ class Simulation {
         Fault();
         next_fault =
             Now() + (figures ? Between(3000, 9000) : Between(200, 2500));
+        if (Is(Scenario::kBlind)) next_fault = end;
         if (Is(Scenario::kClocks) || Is(Scenario::kClocksControl)) {
           next_fault = Now() + Between(3000, 5000);
         }
@@ -987,7 +991,7 @@ class Simulation {
       RunLater();
       StartDead();
       Call();
-      if (figures) {
+      if (figures || Is(Scenario::kBlind)) {
         for (int i = 0; i < 3; ++i) Call();
       }
       if (Now() < busy_until_ && cluster_.IsJoined(slow_) &&

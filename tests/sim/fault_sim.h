@@ -32,6 +32,7 @@ enum class Scenario {
   kRestore,     // The store goes back; its generation is raised (F17).
   kCrashLoop,   // A child that crashes; its supervisor fails over (F25).
   kLateOrders,  // What a dead supervisor wrote arrives late (R17).
+  kBlind,       // A node's watches say nothing for long (R4, R6).
   kFlood,       // More casts than a mailbox takes (F27).
   kOutage,      // The store is away for long, and nothing else (G13).
   // Not part of what must hold: reapers' clocks run 45 % faster, beyond what

@@ -46,7 +46,7 @@ constexpr Bug kBugs[] = {
      "G3"},
     {PlantedBug::kReapAtHalfFence, "ReapAtHalfFence", Scenario::kPause, "G1"},
     {PlantedBug::kReapWithoutHeartbeat, "ReapWithoutHeartbeat",
-     Scenario::kStore, "G1"},
+     Scenario::kBlind, "G1"},
     {PlantedBug::kClaimWithoutEpoch, "ClaimWithoutEpoch", Scenario::kPause,
      "G1"},
     {PlantedBug::kRepeatTransactions, "RepeatTransactions", Scenario::kStore,
