@@ -1,5 +1,3 @@
-#include "cluster/boot/run_node.h"
-
 #include <grpcpp/grpcpp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "cluster/boot/cluster_node.h"
 #include "cluster/boot/data_dir.h"
+#include "cluster/boot/run_node.h"
 #include "cluster/boot/sentinel_link.h"
 #include "cluster/boot/stderr_logger.h"
 #include "cluster/boot/version.h"
@@ -352,13 +351,13 @@ absl::Status RunIncarnation(
     };
   }
   Joined joined;
-  options.on_joined = [&config, &joined,
-                       address = options.address](const Joined& now) {
+  // Where it is bound, not what it advertises: a restart listens there.
+  options.on_joined = [&config, &joined, bound = *listen](const Joined& now) {
     joined = now;
     if (config.sentinel == nullptr) return;
     JoinedNews news;
     news.epoch = now.epoch;
-    news.address = address;
+    news.listen = bound;
     config.sentinel->Joined(news);
   };
   absl::Status result;

@@ -296,7 +296,7 @@ class Sentinel {
       for (const JoinedNews& news :
            run.reader.Feed(absl::string_view(bytes, got))) {
         run.epoch = news.epoch;
-        listen_ = news.address;
+        listen_ = news.listen;
         policy_.Joined();
         ConnectToStore();
         if (attester_ != nullptr) KeepWarm();
