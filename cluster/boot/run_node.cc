@@ -386,6 +386,8 @@ absl::Status RunIncarnation(
         [wakeup] { wakeup->Set(Wakeup::Why::kReaped); });
     Wakeup::Why why = wakeup->Wait(Wakeup::Why::kNone);
     if (why == Wakeup::Why::kFailed) result = wakeup->status();
+    // Reaped between joining and being ready.
+    if (why == Wakeup::Why::kReaped) *again = true;
     if (why == Wakeup::Why::kJoined) {
       if (data_dir != nullptr) {
         data_dir->Joined(joined.cluster_id, joined.epoch);
