@@ -39,6 +39,9 @@ constexpr absl::Duration kCallsGrace = absl::Seconds(5);
 constexpr absl::Duration kCallsPoll = absl::Milliseconds(20);
 // The same where the node's epoch has ended.
 constexpr absl::Duration kReapedGrace = absl::Seconds(1);
+// A service manager that signals a whole group of processes signals the node,
+// and the sentinel passes its own signal on: within this span that is one.
+constexpr absl::Duration kSameSignal = absl::Seconds(1);
 // TlsCredentials needs a second.
 constexpr absl::Duration kRenewDelay = absl::Seconds(2);
 
@@ -79,7 +82,8 @@ class Wakeup {
 };
 
 // Blocks SIGTERM and SIGINT in all threads made after it and waits for them on
-// one of its own. A second signal ends the OS process at once.
+// one of its own. A second signal ends the OS process at once, unless it comes
+// within kSameSignal of the first.
 class SignalThread {
  public:
   explicit SignalThread(Wakeup* wakeup) {
@@ -106,8 +110,21 @@ class SignalThread {
     int number;
     sigwait(&waiter->signals_, &number);
     waiter->wakeup_->Set(Wakeup::Why::kSignal);
+    SwallowDuplicates(waiter->signals_);
     pthread_sigmask(SIG_UNBLOCK, &waiter->ending_, nullptr);
     return nullptr;
+  }
+
+  // Until kSameSignal is over, or the destructor has no more use for it.
+  static void SwallowDuplicates(const sigset_t& signals) {
+    const SystemClock clock;
+    const BootTime end = clock.Boot() + kSameSignal;
+    for (;;) {
+      const absl::Duration left = end - clock.Boot();
+      if (left <= absl::ZeroDuration()) return;
+      const timespec span = absl::ToTimespec(left);
+      if (sigtimedwait(&signals, nullptr, &span) == SIGUSR1) return;
+    }
   }
 
   sigset_t signals_;
