@@ -1,3 +1,5 @@
+#include "cluster/boot/run_node.h"
+
 #include <grpcpp/grpcpp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "cluster/boot/cluster_node.h"
 #include "cluster/boot/data_dir.h"
-#include "cluster/boot/run_node.h"
 #include "cluster/boot/sentinel_link.h"
 #include "cluster/boot/stderr_logger.h"
 #include "cluster/boot/version.h"
@@ -434,9 +435,9 @@ absl::Status RunIncarnation(
     watches.clear();
     (*rpc)->SetBackend(nullptr);
     admin.Set(nullptr);
+    transport.Shutdown();  // Else the server waits for its peers' streams.
     (*rpc)->Shutdown(kReapedGrace);
     node.Close();
-    transport.Shutdown();
     scheduler.Stop();
   }
   return result;
