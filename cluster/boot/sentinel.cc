@@ -372,7 +372,9 @@ class Sentinel {
 }  // namespace
 
 absl::StatusOr<int> RunSentinel(const SentinelConfig& config) {
-  if (absl::Status valid = ValidateStoreSpec(config.store); !valid.ok()) {
+  if (absl::Status valid = ValidateStoreSpec(
+          config.store, /*tls=*/!config.store_tls_dir.empty());
+      !valid.ok()) {
     return valid;
   }
   return Sentinel(config).Main();
