@@ -153,8 +153,14 @@ class TlsTest(unittest.TestCase):
                       ("--role", "node")):
             tls(2, *issue, *flags)
         self.assertFalse(os.path.exists(out))
-        tls(4, "issue", "--ca", authority.dir, "--out", out, "--role", "node",
-            "--name", "a")
+        self.assertIn(
+            "No such file or directory; is --ca made by `muster tls init`?",
+            tls(4, "issue", "--ca", authority.dir, "--out", out, "--role",
+                "node", "--name", "a").err)
+        os.mkdir(authority.dir + "/authority")
+        self.assertIn("Is a directory", tls(
+            4, "issue", "--ca", authority.dir, "--out", out, "--role", "node",
+            "--name", "a").err)
         tls(0, *issue, "--role", "node", "--name", "a")
         self.assertEqual(os.stat(out + "/key.pem").st_mode & 0o777, 0o600)
         seen = json.loads(tls(0, "check", out, "-o", "json").out)
