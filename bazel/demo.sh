@@ -139,7 +139,7 @@ echo "\$ python3 examples/clients/python/demo_client.py --endpoint $b"
 /usr/bin/python3 examples/clients/python/demo_client.py --endpoint "$b" \
   --stubs "$work/stubs" || fail 'the Python client failed'
 
-step 'Kill the node that hosts counter_a'
+step "Kill the OS process of the node that hosts counter_a; its sentinel lives"
 victim=$("$muster" name whereis counter_a --endpoint "$a" -o json |
   sed -n 's/.*"node": *"\([^"]*\)".*/\1/p')
 [[ -n ${pids[$victim]:-} ]] || fail "counter_a is on no node of ours: '$victim'"
@@ -147,13 +147,10 @@ for node in a b c; do
   [[ $node == "$victim" ]] || survivor=$node
 done
 run name whereis counter_a --endpoint "${endpoint[$survivor]}"
-echo "\$ kill -9 ${pids[$victim]}   # node $victim"
+old=$(pgrep -P "${pids[$victim]}") || fail "node $victim has no process"
+echo "\$ pkill -9 -P ${pids[$victim]}   # the child of node $victim's sentinel"
 killed=$(now_ms)
-{
-  kill -9 "${pids[$victim]}"
-  wait "${pids[$victim]}" || true
-} 2>/dev/null
-unset "pids[$victim]"
+kill -9 "$old"
 until value=$("$muster" call counter_a GetValue --timeout 1s \
   --endpoint "${endpoint[$survivor]}" 2>/dev/null); do
   (($(now_ms) < killed + 60000)) || fail 'counter_a did not come back'
@@ -161,11 +158,22 @@ done
 took=$(($(now_ms) - killed))
 printf 'counter_a answers again after %d.%03d s: %s\n' $((took / 1000)) \
   $((took % 1000)) "$(tr -d '\n' <<<"$value")"
-echo "(node $victim was given up 3.75 s after its last heartbeat: by then it can no"
-echo ' longer act itself, so no name ever has two owners)'
+echo "(the sentinel of node $victim saw it die and attested that in etcd; without that"
+echo ' the others wait for 3.75 s of silence: by then it can no longer act itself, so no'
+echo ' name ever has two owners)'
 run name whereis counter_a --endpoint "${endpoint[$survivor]}"
+echo
+run explain counter_a --endpoint "${endpoint[$survivor]}"
 run wait counter_b --for running --timeout 30s \
   --endpoint "${endpoint[$survivor]}"
+# The sentinel starts its node again, which joins as a new one.
+deadline=$(($(now_ms) + 30000))
+until (($("$muster" node list --endpoint "${endpoint[$survivor]}" -o json \
+  2>/dev/null | grep -c '"name"') == 3)); do
+  (($(now_ms) < deadline)) || fail "node $victim did not come back"
+done
+echo
+echo "node $victim is back, under a new epoch:"
 run node list --endpoint "${endpoint[$survivor]}"
 run tree --endpoint "${endpoint[$survivor]}"
 

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "cluster/membership/descriptors.h"
 #include "cluster/supervisor/agent.h"
+#include "cluster/supervisor/placement.h"
+#include "muster/store/v1/store.pb.h"
 #include "node/base/check.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
@@ -21,6 +23,8 @@ constexpr absl::Duration kLeavePatience = absl::Seconds(3);
 // A listener with TLS ends connections after an hour, give or take a tenth
 // (RpcServer); streams are replaced before, give or take a tenth, too.
 constexpr absl::Duration kTlsStreamAge = absl::Minutes(45);
+// How long a draining node waits for what its children ask for.
+constexpr absl::Duration kSpecsPatience = absl::Seconds(1);
 // How often a draining node looks what is left.
 constexpr absl::Duration kDrainPoll = absl::Milliseconds(50);
 // How long after its last child has moved it still sends on what comes late;
@@ -316,6 +320,9 @@ void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
 struct ClusterNode::Draining {
   BootTime end;
   BootTime quiet_since = BootTime::Infinite();
+  // What the children of the cluster ask for, by name; one that came later, or
+  // all if the store did not say, are taken to ask for nothing.
+  std::map<std::string, store::v1::Placement> placements;
   absl::AnyInvocable<void(std::vector<std::string>)> done;
 };
 
@@ -331,27 +338,52 @@ void ClusterNode::Drain(
       logger_->Warning(absl::StrCat("cannot mark this node as draining: ",
                                     status.message()));
     });
-    LookWhetherDrained(draining);
+    ReadPlacements(draining);
   });
 }
 
-std::vector<std::string> ClusterNode::ChildrenHere(bool* movable) const {
+void ClusterNode::ReadPlacements(std::shared_ptr<Draining> draining) {
+  store_->List(membership_->keys().ChildPrefix(), kSpecsPatience,
+               [this, draining](absl::StatusOr<RangeResult> children) {
+                 strand_.Post([this, draining, children = std::move(children)] {
+                   if (children.ok()) {
+                     for (const KeyValue& item : children->items) {
+                       store::v1::ChildRecord record;
+                       if (!record.ParseFromString(item.value)) continue;
+                       draining->placements[record.spec().name()] =
+                           record.spec().placement();
+                     }
+                   }
+                   LookWhetherDrained(draining);
+                 });
+               });
+}
+
+std::vector<std::string> ClusterNode::ChildrenHere(const Draining& draining,
+                                                   bool* movable) const {
   std::vector<std::string> here;
   *movable = false;
-  const std::vector<Member> members = membership_->Members();
+  std::vector<MemberView> others;
+  for (const Member& member : membership_->Members()) {
+    if (member.record.node() != options_.node) {
+      others.push_back(ViewOf(member.record));
+    }
+  }
   for (const NameEntry& entry : registry_->List("")) {
     if (!runtime_->IsLocal(entry.pid) || entry.supervisor.empty() ||
         absl::StartsWith(entry.name, kSystemPrefix)) {
       continue;
     }
     here.push_back(entry.name);
-    for (const Member& member : members) {
-      if (member.record.node() == options_.node || member.record.draining()) {
-        continue;
-      }
-      for (const auto& type : member.record.types()) {
-        *movable = *movable || type.type() == entry.type;
-      }
+    const auto asks = draining.placements.find(entry.name);
+    PlacementRequest request;
+    request.name = entry.name;
+    request.type = entry.type;
+    request.placement = asks == draining.placements.end()
+                            ? &store::v1::Placement::default_instance()
+                            : &asks->second;
+    for (const MemberView& other : others) {
+      *movable = *movable || Ineligible(request, other).empty();
     }
   }
   return here;
@@ -360,7 +392,7 @@ std::vector<std::string> ClusterNode::ChildrenHere(bool* movable) const {
 void ClusterNode::LookWhetherDrained(std::shared_ptr<Draining> draining) {
   const BootTime now = scheduler_->clock().Boot();
   bool movable = false;
-  std::vector<std::string> here = ChildrenHere(&movable);
+  std::vector<std::string> here = ChildrenHere(*draining, &movable);
   if (!here.empty()) {
     draining->quiet_since = BootTime::Infinite();
     if (!movable || now >= draining->end) {

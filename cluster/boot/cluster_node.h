@@ -136,9 +136,12 @@ class ClusterNode {
   void StartLocalParts();
   ChildSpec GroupScopeChild(const std::string& scope);
   struct Draining;
+  // Asks the store what children ask for, then looks.
+  void ReadPlacements(std::shared_ptr<Draining> draining);
   void LookWhetherDrained(std::shared_ptr<Draining> draining);
   // Names of children that run here, and whether another node can take one.
-  std::vector<std::string> ChildrenHere(bool* movable) const;
+  std::vector<std::string> ChildrenHere(const Draining& draining,
+                                        bool* movable) const;
   void StopChildren(absl::AnyInvocable<void()> done);
   void StopLocalParts(absl::AnyInvocable<void()> done);
 

@@ -40,6 +40,9 @@ constexpr absl::Duration kCallsGrace = absl::Seconds(5);
 constexpr absl::Duration kCallsPoll = absl::Milliseconds(20);
 // The same where the node's epoch has ended.
 constexpr absl::Duration kReapedGrace = absl::Seconds(1);
+// A service manager that signals a whole group of processes signals the node,
+// and the sentinel passes its own signal on: within this span that is one.
+constexpr absl::Duration kSameSignal = absl::Seconds(1);
 // TlsCredentials needs a second.
 constexpr absl::Duration kRenewDelay = absl::Seconds(2);
 
@@ -80,7 +83,8 @@ class Wakeup {
 };
 
 // Blocks SIGTERM and SIGINT in all threads made after it and waits for them on
-// one of its own. A second signal ends the OS process at once.
+// one of its own. A second signal ends the OS process at once, unless it comes
+// within kSameSignal of the first.
 class SignalThread {
  public:
   explicit SignalThread(Wakeup* wakeup) {
@@ -107,8 +111,21 @@ class SignalThread {
     int number;
     sigwait(&waiter->signals_, &number);
     waiter->wakeup_->Set(Wakeup::Why::kSignal);
+    SwallowDuplicates(waiter->signals_);
     pthread_sigmask(SIG_UNBLOCK, &waiter->ending_, nullptr);
     return nullptr;
+  }
+
+  // Until kSameSignal is over, or the destructor has no more use for it.
+  static void SwallowDuplicates(const sigset_t& signals) {
+    const SystemClock clock;
+    const BootTime end = clock.Boot() + kSameSignal;
+    for (;;) {
+      const absl::Duration left = end - clock.Boot();
+      if (left <= absl::ZeroDuration()) return;
+      const timespec span = absl::ToTimespec(left);
+      if (sigtimedwait(&signals, nullptr, &span) == SIGUSR1) return;
+    }
   }
 
   sigset_t signals_;
@@ -352,13 +369,13 @@ absl::Status RunIncarnation(
     };
   }
   Joined joined;
-  options.on_joined = [&config, &joined,
-                       address = options.address](const Joined& now) {
+  // Where it is bound, not what it advertises: a restart listens there.
+  options.on_joined = [&config, &joined, bound = *listen](const Joined& now) {
     joined = now;
     if (config.sentinel == nullptr) return;
     JoinedNews news;
     news.epoch = now.epoch;
-    news.address = address;
+    news.listen = bound;
     config.sentinel->Joined(news);
   };
   absl::Status result;
@@ -387,6 +404,8 @@ absl::Status RunIncarnation(
         [wakeup] { wakeup->Set(Wakeup::Why::kReaped); });
     Wakeup::Why why = wakeup->Wait(Wakeup::Why::kNone);
     if (why == Wakeup::Why::kFailed) result = wakeup->status();
+    // Reaped between joining and being ready.
+    if (why == Wakeup::Why::kReaped) *again = true;
     if (why == Wakeup::Why::kJoined) {
       if (data_dir != nullptr) {
         data_dir->Joined(joined.cluster_id, joined.epoch);
@@ -416,9 +435,9 @@ absl::Status RunIncarnation(
     watches.clear();
     (*rpc)->SetBackend(nullptr);
     admin.Set(nullptr);
+    transport.Shutdown();  // Else the server waits for its peers' streams.
     (*rpc)->Shutdown(kReapedGrace);
     node.Close();
-    transport.Shutdown();
     scheduler.Stop();
   }
   return result;

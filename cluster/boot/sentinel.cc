@@ -296,7 +296,7 @@ class Sentinel {
       for (const JoinedNews& news :
            run.reader.Feed(absl::string_view(bytes, got))) {
         run.epoch = news.epoch;
-        listen_ = news.address;
+        listen_ = news.listen;
         policy_.Joined();
         ConnectToStore();
         if (attester_ != nullptr) KeepWarm();
@@ -372,7 +372,9 @@ class Sentinel {
 }  // namespace
 
 absl::StatusOr<int> RunSentinel(const SentinelConfig& config) {
-  if (absl::Status valid = ValidateStoreSpec(config.store); !valid.ok()) {
+  if (absl::Status valid = ValidateStoreSpec(
+          config.store, /*tls=*/!config.store_tls_dir.empty());
+      !valid.ok()) {
     return valid;
   }
   return Sentinel(config).Main();

@@ -31,7 +31,7 @@ absl::Status NotOurs(absl::string_view what) {
 }  // namespace
 
 std::string ToLine(const JoinedNews& news) {
-  return absl::StrCat(kJoined, " ", news.epoch.ToString(), " ", news.address,
+  return absl::StrCat(kJoined, " ", news.epoch.ToString(), " ", news.listen,
                       "\n");
 }
 
@@ -44,7 +44,7 @@ absl::StatusOr<JoinedNews> ParseNews(absl::string_view line) {
   if (!epoch.ok()) return epoch.status();
   JoinedNews news;
   news.epoch = *epoch;
-  news.address = std::string(words[2]);
+  news.listen = std::string(words[2]);
   return news;
 }
 

@@ -6,7 +6,8 @@
 //
 //   joined <epoch> <address>\n
 //
-// That is all the sentinel needs to attest this epoch's death (guarantees R12).
+// That is all the sentinel needs to attest this epoch's death (guarantees R12),
+// and to have the next run listen where this one does.
 // Nothing goes the other way but signals.
 #ifndef MUSTER_CLUSTER_BOOT_SENTINEL_LINK_H_
 #define MUSTER_CLUSTER_BOOT_SENTINEL_LINK_H_
@@ -29,8 +30,8 @@ inline constexpr int kSentinelFd = 3;
 // A node has joined.
 struct JoinedNews {
   Epoch epoch;
-  // Where it serves: the address with the port it got.
-  std::string address;
+  // Where it is bound, with the port it got; not what it advertises.
+  std::string listen;
   friend bool operator==(const JoinedNews&, const JoinedNews&) = default;
 };
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "cluster/boot/labels.h"
 #include "cluster/cli/commands.h"
 #include "cluster/cli/drain_commands.h"
@@ -44,6 +45,7 @@ class Cli {
     AddShortcuts();
     AddNouns();
     AddTls();
+    NameValues(&app_);
   }
 
   int Run(const std::vector<std::string>& arguments) {
@@ -83,8 +85,8 @@ class Cli {
                     "what to print: table or json (default table)")
         ->envname("MUSTER_OUTPUT");
     app_.add_option("--timeout", timeout_,
-                    "how long it may take, as 10s or 500ms (default 5s; for "
-                    "wait and apply 30s)")
+                    "how long it may take, as 10s or 500ms (default 5s; "
+                    "wait and apply 30s, node drain 60s, process move 15s)")
         ->envname("MUSTER_TIMEOUT");
     app_.add_option("--tls-dir", flags_.tls_dir,
                     "directory of ca.pem, cert.pem and key.pem: speak mutual "
@@ -93,6 +95,59 @@ class Cli {
         ->envname("MUSTER_TLS_DIR");
     app_.set_version_flag("--version", std::string(kVersion),
                           "the version, and exit");
+  }
+
+  // Says in the help what a flag's value is, instead of CLI11's TEXT.
+  static void NameValues(CLI::App* app) {
+    static const auto* const values = new std::map<std::string, std::string>{
+        {"advertise", "HOST:PORT"},
+        {"ca", "DIR"},
+        {"client", "NAME=PREFIX,..."},
+        {"cluster", "CLUSTER"},
+        {"confirm", "CLUSTER"},
+        {"data-dir", "DIR"},
+        {"days", "DAYS"},
+        {"dir", "DIR"},
+        {"drain-timeout", "DURATION"},
+        {"endpoint", "HOST:PORT,..."},
+        {"file", "FILE"},
+        {"kind", "KIND"},
+        {"label", "KEY=VALUE"},
+        {"limit", "N"},
+        {"listen", "HOST:PORT"},
+        {"name", "NAME"},
+        {"node", "NODE"},
+        {"options", "JSON"},
+        {"out", "DIR"},
+        {"output", "table|json"},
+        {"prefix", "PREFIX"},
+        {"profile", "PROFILE"},
+        {"raise-generation", "CLUSTER"},
+        {"reason", "REASON"},
+        {"restart", "RESTART"},
+        {"role", "ROLE"},
+        {"san", "HOST"},
+        {"store", "STORE"},
+        {"store-tls-dir", "DIR"},
+        {"supervisor", "SUPERVISOR"},
+        {"timeout", "DURATION"},
+        {"tls-dir", "DIR"},
+        {"to", "NODE"},
+        {"trust-domain", "DOMAIN"},
+        {"type", "TYPE"},
+    };
+    for (CLI::Option* const option : app->get_options()) {
+      // One without a value, such as `tls check --store`.
+      if (option->get_type_size() == 0) continue;
+      if (option->get_positional()) option->type_name("");
+      for (const std::string& flag : option->get_lnames()) {
+        const auto value = values->find(flag);
+        if (value != values->end()) option->type_name(value->second);
+      }
+    }
+    for (CLI::App* const command : app->get_subcommands(nullptr)) {
+      NameValues(command);
+    }
   }
 
   // Adds a command that runs `run`.
@@ -161,7 +216,8 @@ class Cli {
             "muster wait counter_a --for running --timeout 30s",
             [this] { return WaitFor(); });
     wait->add_option("NAME", target_, "the server's name")->required();
-    wait->add_option("--for", condition_, "what to wait for: running");
+    wait->add_option("--for", condition_, "what to wait for: running")
+        ->type_name("STATE");
 
     CLI::App* const explain = Add(
         &app_, "explain",
@@ -190,7 +246,8 @@ class Cli {
     CLI::App* const node = AddNoun("node", "Nodes of the cluster.");
     CLI::App* const start = Add(
         node, "start",
-        "Run a node until SIGTERM or SIGINT, then leave the cluster.",
+        "Run a node, and a parent that starts it again after a crash; SIGTERM "
+        "or SIGINT moves its children away and leaves.",
         "muster node start --name a --cluster demo --listen 127.0.0.1:7001 "
         "--store etcd://127.0.0.1:2379",
         [this]() -> CommandResult {
@@ -266,14 +323,14 @@ class Cli {
     CLI::App* const node_get =
         Add(node, "get", "What a node is and how it is.", "muster node get a",
             [this] { return Client().NodeGet(node_); });
-    node_get->add_option("NAME", node_, "the node's name")->required();
+    node_get->add_option("NODE", node_, "the node")->required();
     CLI::App* const remove = Add(
         node, "remove",
         "End the membership of a node that cannot be reached. Its names are "
         "free once it certainly cannot act any more.",
         "muster node remove b --yes",
         [this] { return Client().NodeRemove(node_, consent_); });
-    remove->add_option("NAME", node_, "the node's name")->required();
+    remove->add_option("NODE", node_, "the node")->required();
     remove->add_flag("--yes", consent_.yes, "do not ask");
     remove->add_flag("--dry-run", consent_.dry_run,
                      "only say what would be done");
@@ -327,7 +384,8 @@ class Cli {
             "muster process trace counter_a --for 10s",
             [this] { return Client().ProcessTrace(target_, for_); });
     trace->add_option("NAME", target_, "the process's name or pid")->required();
-    trace->add_option("--for", for_, "how long, as 10s or 2m (default 10s)");
+    trace->add_option("--for", for_, "how long, as 10s or 2m (default 10s)")
+        ->type_name("DURATION");
 
     CLI::App* const move =
         Add(process, "move",
@@ -452,7 +510,7 @@ class Cli {
             });
     tree->add_option("SUPERVISOR", supervisor_.supervisor, "only this one");
     CLI::App* const get = Add(
-        noun, "get", "What a supervisor goes by, and its children.",
+        noun, "get", "A supervisor: strategy, intensity, state, children.",
         "muster supervisor get application",
         [this] { return SupervisorGet(env_, flags_, supervisor_.supervisor); });
     get->add_option("SUPERVISOR", supervisor_.supervisor, "its id")->required();
@@ -610,6 +668,17 @@ class Cli {
       if (dynamic_cast<const CLI::ExtrasError*>(&e) == nullptr) continue;
       return Usage(absl::StrCat("unknown flag ", LogSafe(flag),
                                 DidYouMean(flag, known)));
+    }
+    // All values but whole numbers are texts to CLI11.
+    absl::string_view what = e.what();
+    const size_t equals = what.find(" = ");
+    if (dynamic_cast<const CLI::ConversionError*>(&e) != nullptr &&
+        absl::ConsumePrefix(&what, "Could not convert: ") &&
+        equals != what.npos) {
+      const std::pair<absl::string_view, absl::string_view> parts =
+          absl::StrSplit(what, absl::MaxSplits(" = ", 1));
+      return Usage(absl::StrCat(parts.first, " ", LogSafe(parts.second),
+                                " is no whole number"));
     }
     return Usage(e.what());
   }

@@ -44,17 +44,24 @@ std::string ItemLine(const DrainItem& item) {
                       item.detail(), "\n");
 }
 
+std::string Names(size_t count) {
+  return absl::StrCat(count, count == 1 ? " name" : " names");
+}
+
 // What the drain would do; nothing on stdout.
 std::string Plan(const std::string& node, const DrainNodeResponse& response) {
   const size_t movable = CountMovable(response);
   const size_t others = static_cast<size_t>(response.left_size()) - movable;
-  std::string text = absl::StrCat("node ", node, " gets nothing new, and ",
-                                  movable, " names move away:\n");
+  std::string text = absl::StrCat(
+      "node ", node, " gets nothing new, and ", Names(movable),
+      movable == 1 ? " moves away" : " move away", movable == 0 ? "\n" : ":\n");
   for (const DrainItem& item : response.left()) {
     if (item.movable()) absl::StrAppend(&text, "  ", item.name(), "\n");
   }
   if (others > 0) {
-    absl::StrAppend(&text, others, " stay, because nobody can move them:\n");
+    absl::StrAppend(&text, Names(others),
+                    others == 1 ? " stays, because nobody can move it:\n"
+                                : " stay, because nobody can move them:\n");
     for (const DrainItem& item : response.left()) {
       if (!item.movable()) absl::StrAppend(&text, ItemLine(item));
     }
@@ -91,7 +98,7 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
   const nlohmann::ordered_json plan = {{"node", node},
                                        {"left", ItemsJson(*left)}};
   if (std::optional<CommandResult> ends = AskFirst(
-          env, flags, consent, Plan(node, *left), plan.dump() + "\n")) {
+          env, flags, consent, Plan(node, *left), plan.dump(2) + "\n")) {
     return *ends;
   }
 
@@ -101,6 +108,7 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
   request.set_dry_run(false);
   bool asked = false;  // It drains.
   absl::Status failure;
+  std::string told;  // The progress that was shown last.
   while (true) {
     absl::StatusOr<DrainNodeResponse> answer = session->client->DrainNode(
         request, std::max(Left(env, *session), kRequestTimeoutMin));
@@ -109,10 +117,11 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
       left = *std::move(answer);
       for (const DrainItem& item : left->left()) seen[item.name()] = true;
       const size_t movable = CountMovable(*left);
-      if (env.err_is_terminal) {
-        *env.err << "moved " << seen.size() - left->left_size() << ", left "
-                 << movable << "\n"
-                 << std::flush;
+      std::string progress = absl::StrCat(
+          "moved ", seen.size() - left->left_size(), ", left ", movable, "\n");
+      if (env.err_is_terminal && progress != told) {
+        *env.err << progress << std::flush;
+        told = std::move(progress);
       }
       if (movable == 0) break;
     } else if (asked && absl::IsNotFound(answer.status())) {
@@ -140,7 +149,7 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
   if (flags.json) {
     nlohmann::ordered_json json = {
         {"node", node}, {"moved", moved}, {"left", ItemsJson(*left)}};
-    *env.out << json.dump() << "\n";
+    *env.out << json.dump(2) << "\n";
   } else {
     *env.out << "moved " << moved.size() << ", left " << left->left_size()
              << "\n";
@@ -149,7 +158,9 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
   if (left->left_size() == 0) return {};
   return CommandResult(
       Error(absl::StatusCode::kFailedPrecondition, "PARTIAL",
-            absl::StrCat(left->left_size(), " names are still on node ", node,
+            absl::StrCat(Names(static_cast<size_t>(left->left_size())),
+                         left->left_size() == 1 ? " is" : " are",
+                         " still on node ", node,
                          "; it stays draining: ask again to go on, or `muster "
                          "node undrain ",
                          node, "`"))
@@ -194,7 +205,7 @@ CommandResult ProcessMove(const CliEnv& env, const GlobalFlags& flags,
                                    {"node", response->node()},
                                    {"pid", pid},
                                    {"with_state", response->with_state()}};
-    *env.out << json.dump() << "\n";
+    *env.out << json.dump(2) << "\n";
   } else {
     *env.out << name << " runs on node " << response->node() << " as " << pid
              << (response->with_state() ? ", with its state\n"

@@ -77,9 +77,13 @@ absl::Status WriteFile(const std::string& path, const std::string& text,
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) return FileError(path, ENOENT);
+  // An empty file fails, too, but without an error of the system's.
+  if (!file || (!(text << file.rdbuf()) && errno != 0)) {
+    return FileError(path, errno != 0 ? errno : EIO);
+  }
   if (text.str().size() > kPemBytesMax) return FileError(path, EFBIG);
   return text.str();
 }
@@ -101,7 +105,14 @@ std::string Day(absl::Time time) {
 absl::Status ReadFor(const std::string& dir, Identity* identity) {
   const std::string path = dir + "/authority";
   absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return text.status();
+  if (!text.ok()) {
+    std::error_code error;
+    if (std::filesystem::exists(path, error) || error) return text.status();
+    return Error(absl::StatusCode::kFailedPrecondition, "FILE",
+                 absl::StrCat(text.status().message(),
+                              "; is --ca made by `muster tls init`?"))
+        .NotExecuted();
+  }
   absl::string_view rest = absl::StripAsciiWhitespace(*text);
   const size_t slash =
       absl::ConsumePrefix(&rest, kScheme) ? rest.find('/') : rest.npos;

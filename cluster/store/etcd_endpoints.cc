@@ -1,6 +1,7 @@
 #include "cluster/store/etcd_endpoints.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -143,6 +144,17 @@ absl::StatusOr<EtcdEndpoint> ParseEndpoint(absl::string_view endpoint) {
 std::string EtcdEndpoint::ToString() const {
   if (absl::StrContains(host, ':')) return absl::StrCat("[", host, "]:", port);
   return absl::StrCat(host, ":", port);
+}
+
+bool EtcdEndpoint::IsLoopback() const {
+  if (host == "localhost") return true;
+  in_addr v4;
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+    return (ntohl(v4.s_addr) >> 24) == 127;
+  }
+  in6_addr v6;
+  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 &&
+         IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 std::string EtcdEndpoint::ChannelTarget() const {

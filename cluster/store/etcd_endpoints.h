@@ -23,6 +23,8 @@ struct EtcdEndpoint {
   // What gRPC dials: ipv4:, ipv6: or dns:, so that nothing is looked up for an
   // address.
   std::string ChannelTarget() const;
+  // localhost, 127.0.0.0/8 or ::1. Other names are looked up, so they are not.
+  bool IsLoopback() const;
 };
 
 // Endpoints that one spec may name.

@@ -26,12 +26,31 @@ absl::Status NoSuchStore(absl::string_view spec) {
       .status();
 }
 
+// Whoever can read or change what the store holds owns the cluster: it is
+// spoken to in plaintext only where no network is in between.
+absl::StatusOr<std::vector<EtcdEndpoint>> ParseEtcd(absl::string_view spec,
+                                                    bool tls) {
+  absl::StatusOr<std::vector<EtcdEndpoint>> endpoints = ParseEtcdSpec(spec);
+  if (!endpoints.ok() || tls) return endpoints;
+  for (const EtcdEndpoint& endpoint : *endpoints) {
+    if (endpoint.IsLoopback()) continue;
+    return Error(absl::StatusCode::kInvalidArgument, "NOT_LOOPBACK",
+                 absl::StrCat("etcd endpoint ", LogSafe(endpoint.ToString()),
+                              " is not on loopback: plaintext is allowed only "
+                              "there, as etcd://127.0.0.1:2379; elsewhere give "
+                              "--store-tls-dir DIR"))
+        .NotExecuted()
+        .status();
+  }
+  return endpoints;
+}
+
 }  // namespace
 
-absl::Status ValidateStoreSpec(absl::string_view spec) {
+absl::Status ValidateStoreSpec(absl::string_view spec, bool tls) {
   if (spec == kMemory) return absl::OkStatus();
   if (!absl::StartsWith(spec, kEtcd)) return NoSuchStore(spec);
-  return ParseEtcdSpec(spec).status();
+  return ParseEtcd(spec, tls).status();
 }
 
 absl::StatusOr<std::unique_ptr<Store>> MakeStore(
@@ -39,7 +58,8 @@ absl::StatusOr<std::unique_ptr<Store>> MakeStore(
     std::shared_ptr<grpc::ChannelCredentials> credentials) {
   if (spec == kMemory) return std::make_unique<EmbeddedStore>(scheduler);
   if (!absl::StartsWith(spec, kEtcd)) return NoSuchStore(spec);
-  absl::StatusOr<std::vector<EtcdEndpoint>> endpoints = ParseEtcdSpec(spec);
+  absl::StatusOr<std::vector<EtcdEndpoint>> endpoints =
+      ParseEtcd(spec, /*tls=*/credentials != nullptr);
   if (!endpoints.ok()) return endpoints.status();
   EtcdStoreOptions options;
   options.credentials = std::move(credentials);

@@ -16,9 +16,11 @@ class ChannelCredentials;
 
 namespace muster {
 
-// OK if `spec` is "memory" or "etcd://h1:p1,h2:p2". INVALID_ARGUMENT BAD_STORE
-// otherwise; the message says what would be right, bounded and safe to log.
-absl::Status ValidateStoreSpec(absl::string_view spec);
+// OK if `spec` is "memory" or "etcd://h1:p1,h2:p2", and, unless it is reached
+// with `tls`, all of the latter are on loopback. INVALID_ARGUMENT BAD_STORE or
+// NOT_LOOPBACK otherwise; the message says what would be right, bounded and
+// safe to log.
+absl::Status ValidateStoreSpec(absl::string_view spec, bool tls);
 
 // The store of that name with default options; connects only when it is used,
 // with `credentials` if it is an etcd; null: in plaintext. `scheduler` outlives

@@ -141,16 +141,9 @@ std::vector<MemberView> ClusterSupervisor::MakeMembers(Context& self) {
   std::vector<MemberView> members;
   std::map<absl::string_view, size_t> index;
   for (const Member& member : env_.membership->Members()) {
-    MemberView view;
-    view.node = member.record.node();
-    for (const auto& type : member.record.types()) {
-      view.types.push_back(type.type());
-    }
+    MemberView view = ViewOf(member.record);
     const auto others = other_loads_.find(view.node);
     if (others != other_loads_.end()) view.load = others->second;
-    view.labels.insert(member.record.labels().begin(),
-                       member.record.labels().end());
-    view.draining = member.record.draining();
     members.push_back(std::move(view));
   }
   for (size_t i = 0; i < members.size(); ++i) index[members[i].node] = i;

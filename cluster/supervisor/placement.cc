@@ -97,6 +97,15 @@ uint64_t RendezvousWeight(absl::string_view key, absl::string_view node) {
   return Mix(Fnv(key, hash));
 }
 
+MemberView ViewOf(const store::v1::NodeRecord& record) {
+  MemberView view;
+  view.node = record.node();
+  for (const auto& type : record.types()) view.types.push_back(type.type());
+  view.labels.insert(record.labels().begin(), record.labels().end());
+  view.draining = record.draining();
+  return view;
+}
+
 std::string Ineligible(const PlacementRequest& request,
                        const MemberView& member) {
   const store::v1::Placement& placement = *request.placement;

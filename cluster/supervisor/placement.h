@@ -29,6 +29,9 @@ struct MemberView {
   bool draining = false;
 };
 
+// What a node's own record says of it; it has no load.
+MemberView ViewOf(const store::v1::NodeRecord& record);
+
 // What a child asks for.
 struct PlacementRequest {
   absl::string_view name;

@@ -26,9 +26,9 @@ absl::Status BadAddress(absl::string_view text, absl::string_view wrong) {
 absl::Status NotLoopback(absl::string_view text) {
   return Error(absl::StatusCode::kInvalidArgument, "NOT_LOOPBACK",
                absl::StrCat("address ", LogSafe(text),
-                            " is not on loopback: plaintext is allowed only "
-                            "there, elsewhere mutual TLS is needed; ",
-                            kRight))
+                            " is not on loopback, such as 127.0.0.1:7001 or "
+                            "[::1]:7001: plaintext is allowed only there; "
+                            "elsewhere give --tls-dir DIR"))
       .NotExecuted();
 }
 

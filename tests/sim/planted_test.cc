@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
+#include "node/tls/access.h"
+#include "node/tls/spiffe.h"
 #include "tests/sim/fault_sim.h"
 
 namespace muster {
@@ -37,8 +40,7 @@ struct Bug {
   const char* checker;
 };
 
-// G15's bug is found by the test of the table of roles, which walks all
-// methods; a simulation has no clients with roles.
+// All but G15's kOpenMethod: a simulation has no clients with roles.
 constexpr Bug kBugs[] = {
     {PlantedBug::kFenceByTimerOnly, "FenceByTimerOnly", Scenario::kPause, "G3"},
     {PlantedBug::kFenceFromReceipt, "FenceFromReceipt", Scenario::kPause, "G3"},
@@ -72,6 +74,26 @@ constexpr Bug kBugs[] = {
      Scenario::kLateOrders, "G11"},
     {PlantedBug::kFreezeEnds, "FreezeEnds", Scenario::kOutage, "G13"},
 };
+
+// Methods without an entry in the table of roles that somebody may call.
+std::vector<std::string> OpenToSomebody() {
+  std::vector<std::string> open;
+  for (const char* path :
+       {"/muster.admin.v1.AdminService/Nothing",
+        "/muster.sys.v1.Nothing/GetState", "/grpc.channelz.v1.Channelz/Get"}) {
+    for (const Role role : {Role::kNode, Role::kClient, Role::kViewer,
+                            Role::kOperator, Role::kAdmin}) {
+      Identity who;
+      who.trust_domain = "example.org";
+      who.cluster = "demo";
+      who.role = role;
+      who.name = "x";
+      if (!AccessPolicy().Check(who, path, std::nullopt).ok()) continue;
+      open.push_back(absl::StrCat(RoleName(role), " ", path));
+    }
+  }
+  return open;
+}
 
 void Plant(const Bug* bug) {
   internal::planted_bugs.store(
@@ -126,6 +148,19 @@ INSTANTIATE_TEST_SUITE_P(Bugs, PlantedTest, testing::ValuesIn(kBugs),
                          [](const testing::TestParamInfo<Bug>& info) {
                            return std::string(info.param.name);
                          });
+
+// G15's checker, as in tests/unit/node/tls/access_test.cc: what is not in the
+// table of roles is nobody's.
+TEST(PlantedOpenMethodTest, IsCaughtByTheTableOfRoles) {
+  constexpr Bug kBug = {PlantedBug::kOpenMethod, "OpenMethod", Scenario::kMixed,
+                        "G15"};
+  const std::vector<std::string> keeps = OpenToSomebody();
+  Plant(&kBug);
+  const std::vector<std::string> breaks = OpenToSomebody();
+  Plant(nullptr);
+  EXPECT_EQ(keeps, std::vector<std::string>());
+  EXPECT_NE(breaks, std::vector<std::string>());
+}
 
 }  // namespace
 }  // namespace muster

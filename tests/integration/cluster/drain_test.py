@@ -140,6 +140,20 @@ class DrainTest(unittest.TestCase):
                 self.restart(name)
         self.check(load)
 
+    def test_sigterm_does_not_wait_for_what_cannot_move(self):
+        path = harness.scratch("drain") + "/pinned.yaml"
+        with open(path, "w") as f:
+            f.write("supervisor: pinned\nchildren:\n"
+                    "  - id: mine\n    name: mine\n    type: counter\n"
+                    "    placement: {pin: a}\n")
+        self.cluster.apply(path)
+        began = time.monotonic()
+        node = self.cluster["a"]
+        self.assertEqual(node.end(signal.SIGTERM), 0)
+        self.assertIn("'mine' could not move", node.log())
+        # Far below --drain-timeout.
+        self.assertLess(time.monotonic() - began, 20)
+
     def test_undrain_and_move(self):
         a = self.cluster["a"]
         drained = self.cluster["b"].run("node", "drain", "a", "--yes")

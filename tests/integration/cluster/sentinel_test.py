@@ -243,6 +243,14 @@ class SentinelTest(unittest.TestCase):
             os.kill(node.node_pid(), signal.SIGTERM)
             self.assertEqual(node.process.wait(20), 0, node.log())
             self.assertIn("leaving the cluster", node.log())
+            # A service manager may signal both; the sentinel passes its own on,
+            # and the node goes on leaving in order.
+            node = cluster.start("b")
+            os.kill(node.node_pid(), signal.SIGTERM)
+            await_true("it has begun to leave", lambda: "draining, for" in
+                       node.log().rsplit("serves on", 1)[1])
+            self.assertEqual(node.end(signal.SIGTERM), 0, node.log())
+            self.assertNotIn("killed by", node.log())
             # A second one kills. A node that is stopped obeys no first one.
             node = cluster.start("b")
             pid = node.node_pid()

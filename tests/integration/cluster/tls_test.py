@@ -104,6 +104,25 @@ class TlsTest(unittest.TestCase):
             for node in cluster.living():
                 self.assertEqual(node.end(signal.SIGTERM), 0)
 
+    def test_a_restart_listens_where_it_did(self):
+        """Not where the node advertises itself, which it could not bind."""
+        with TlsCluster(()) as cluster:
+            node = cluster.start("a", flags=("--advertise",
+                                             "node-a.invalid:7"))
+
+            def me():
+                result = node.run("node", "list", "-o", "json")
+                return result.code == 0 and json.loads(result.out)[0]
+            before, _ = await_true("it serves", me)
+            self.assertEqual(before["address"], "node-a.invalid:7")
+            node.kill_node()
+
+            def back():
+                now = me()
+                return now and now["epoch"] > before["epoch"] and now
+            now, _ = await_true("it serves there again", back)
+            self.assertEqual(now["address"], before["address"])
+
     def test_command_line(self):
         """`muster tls` with good and with bad input."""
         authority = Authority()
@@ -134,8 +153,14 @@ class TlsTest(unittest.TestCase):
                       ("--role", "node")):
             tls(2, *issue, *flags)
         self.assertFalse(os.path.exists(out))
-        tls(4, "issue", "--ca", authority.dir, "--out", out, "--role", "node",
-            "--name", "a")
+        self.assertIn(
+            "No such file or directory; is --ca made by `muster tls init`?",
+            tls(4, "issue", "--ca", authority.dir, "--out", out, "--role",
+                "node", "--name", "a").err)
+        os.mkdir(authority.dir + "/authority")
+        self.assertIn("Is a directory", tls(
+            4, "issue", "--ca", authority.dir, "--out", out, "--role", "node",
+            "--name", "a").err)
         tls(0, *issue, "--role", "node", "--name", "a")
         self.assertEqual(os.stat(out + "/key.pem").st_mode & 0o777, 0o600)
         seen = json.loads(tls(0, "check", out, "-o", "json").out)

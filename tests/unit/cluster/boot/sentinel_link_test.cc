@@ -13,7 +13,7 @@ namespace {
 JoinedNews News(uint64_t revision) {
   JoinedNews news;
   news.epoch = Epoch{2, revision};
-  news.address = "127.0.0.1:7001";
+  news.listen = "127.0.0.1:7001";
   return news;
 }
 

@@ -204,9 +204,9 @@ TEST_F(CliTest, EndpointsAreOnLoopback) {
   CliRun run = Run({"status", "--endpoint", "10.0.0.1:7700"});
   EXPECT_EQ(run.code, 2);
   EXPECT_EQ(FirstLine(run.err),
-            "muster: address \"10.0.0.1:7700\" is not on loopback: plaintext "
-            "is allowed only there, elsewhere mutual TLS is needed; would be "
-            "right: 127.0.0.1:7001 or [::1]:7001");
+            "muster: address \"10.0.0.1:7700\" is not on loopback, such as "
+            "127.0.0.1:7001 or [::1]:7001: plaintext is allowed only there; "
+            "elsewhere give --tls-dir DIR");
   run = Run({"status", "--endpoint", "nonsense"});
   EXPECT_EQ(run.code, 2);
 }
@@ -496,9 +496,9 @@ TEST_F(CliTest, NodeStartRefusesWhatIsWrong) {
       Run({"node", "start", "--name", "a", "--listen", "0.0.0.0:7001"});
   EXPECT_EQ(run.code, 2);
   EXPECT_EQ(run.err,
-            "muster: address \"0.0.0.0:7001\" is not on loopback: plaintext is "
-            "allowed only there, elsewhere mutual TLS is needed; would be "
-            "right: 127.0.0.1:7001 or [::1]:7001\n");
+            "muster: address \"0.0.0.0:7001\" is not on loopback, such as "
+            "127.0.0.1:7001 or [::1]:7001: plaintext is allowed only there; "
+            "elsewhere give --tls-dir DIR\n");
   run = Run({"node", "start", "--name", "A"});
   EXPECT_EQ(run.code, 2);
   EXPECT_EQ(run.err,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "muster/admin/v1/admin.pb.h"
 #include "node/types/pid.h"
@@ -43,15 +44,33 @@ TEST(DrainCommandsTest, ADrainNeedsAgreement) {
   EXPECT_TRUE(node.drain_requests[0].dry_run());
 }
 
+TEST(DrainCommandsTest, ThePlanCountsInWords) {
+  const auto plan = [](admin::v1::DrainNodeResponse left) {
+    FakeNode node;
+    node.drains = {std::move(left)};
+    return CliRun(&node, {"node", "drain", "a", "--dry-run"}).out;
+  };
+  EXPECT_THAT(plan(LeftOf({"c0"}, {"mine"})),
+              testing::HasSubstr(
+                  "node a gets nothing new, and 1 name moves away:\n  c0\n"
+                  "1 name stays, because nobody can move it:\n  mine"));
+  EXPECT_THAT(plan(LeftOf({}, {})),
+              testing::HasSubstr("and 0 names move away\n"));
+}
+
 TEST(DrainCommandsTest, OnATerminalItAsks) {
   const auto terminal = [](CliEnv* env) { env->err_is_terminal = true; };
   FakeNode node;
   node.drains = {LeftOf({"c0"}, {})};
   EXPECT_EQ(CliRun(&node, {"node", "drain", "a"}, "n\n", terminal).code, 10);
-  node.drains = {LeftOf({"c0"}, {}), LeftOf({"c0"}, {}), LeftOf({}, {})};
+  node.drains = {LeftOf({"c0"}, {}), LeftOf({"c0"}, {}), LeftOf({"c0"}, {}),
+                 LeftOf({}, {})};
   const CliRun run(&node, {"node", "drain", "a"}, "y\n", terminal);
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_NE(run.err.find("moved 0, left 1"), std::string::npos) << run.err;
+  // Each change once.
+  const size_t first = run.err.find("moved 0, left 1\n");
+  ASSERT_NE(first, std::string::npos) << run.err;
+  EXPECT_EQ(run.err.find("moved 0", first + 1), std::string::npos) << run.err;
   EXPECT_NE(run.err.find("moved 1, left 0"), std::string::npos) << run.err;
   EXPECT_EQ(run.out, "moved 1, left 0\n");
 }
@@ -62,10 +81,22 @@ TEST(DrainCommandsTest, ADryRunOnlySays) {
   const CliRun run(&node, {"node", "drain", "a", "--dry-run", "-o", "json"});
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_EQ(run.out,
-            R"({"node":"a","left":[{"name":"c0","detail":"running",)"
-            R"("movable":true},{"name":"mine","detail":)"
-            R"("no supervisor: it ends with its node","movable":false}]})"
-            "\n");
+            R"({
+  "node": "a",
+  "left": [
+    {
+      "name": "c0",
+      "detail": "running",
+      "movable": true
+    },
+    {
+      "name": "mine",
+      "detail": "no supervisor: it ends with its node",
+      "movable": false
+    }
+  ]
+}
+)");
   ASSERT_EQ(node.drain_requests.size(), 1u);
   EXPECT_TRUE(node.drain_requests[0].dry_run());
 }
@@ -80,7 +111,8 @@ TEST(DrainCommandsTest, ItWaitsUntilAllHaveMoved) {
   const CliRun run(&node, {"node", "drain", "a", "--yes", "-o", "json"});
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_EQ(run.out,
-            "{\"node\":\"a\",\"moved\":[\"c0\",\"c1\"],\"left\":[]}\n");
+            "{\n  \"node\": \"a\",\n  \"moved\": [\n    \"c0\",\n    \"c1\"\n  "
+            "],\n  \"left\": []\n}\n");
   EXPECT_FALSE(node.drain_requests.back().dry_run());
   EXPECT_EQ(node.drain_requests.back().node(), "a");
 }
@@ -146,9 +178,9 @@ TEST(DrainCommandsTest, AMoveSaysWhereItIsAndWhetherWithItsState) {
   EXPECT_EQ(node.change_child_requests.back().change(),
             cluster::v1::ChangeChildRequest::MOVE);
   EXPECT_EQ(CliRun(&node, {"process", "move", "c0", "-o", "json"}).out,
-            "{\"name\":\"c0\",\"node\":\"b\",\"pid\":\"b~0000000000000001."
-            "0000000000000007~3\","
-            "\"with_state\":true}\n");
+            "{\n  \"name\": \"c0\",\n  \"node\": \"b\",\n  \"pid\": "
+            "\"b~0000000000000001.0000000000000007~3\",\n  \"with_state\": "
+            "true\n}\n");
   node.change_child = Error(absl::StatusCode::kAborted, "NOCONNECTION", "lost")
                           .Unknown()
                           .status();

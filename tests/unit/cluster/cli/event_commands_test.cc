@@ -92,6 +92,13 @@ TEST_F(EventCommandsTest, WhatIsMalformedIsRefusedBeforeItIsSent) {
             "muster: --limit is 1 to 10000\n        `muster --help` and "
             "`muster <command> --help` show what there is\n");
   EXPECT_EQ(Run({"event", "tail", "--limit", "10001"}).code, 2);
+  for (const char* word : {"x", "1.5", "1 = 2"}) {
+    const CliRun run = Run({"event", "list", "--limit", word});
+    EXPECT_EQ(run.code, 2);
+    EXPECT_EQ(
+        run.err.substr(0, run.err.find('\n')),
+        "muster: --limit \"" + std::string(word) + "\" is no whole number");
+  }
   EXPECT_EQ(Run({"explain", ""}).code, 2);
   EXPECT_EQ(Run({"name", "history", ""}).code, 2);
 }

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "cluster/store/store.h"
 #include "gmock/gmock.h"
+#include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "node/base/scheduler.h"
 #include "node/types/status.h"
@@ -43,7 +44,31 @@ TEST(StoreFactoryTest, RefusesOtherNames) {
     EXPECT_EQ(ReasonOf(made), "BAD_STORE") << spec;
     // Says what would be right.
     EXPECT_THAT(std::string(made.message()), HasSubstr("write ")) << spec;
-    EXPECT_EQ(ValidateStoreSpec(spec), made) << spec;
+    EXPECT_EQ(ValidateStoreSpec(spec, /*tls=*/false), made) << spec;
+    EXPECT_EQ(ValidateStoreSpec(spec, /*tls=*/true), made) << spec;
+  }
+}
+
+TEST(StoreFactoryTest, RefusesPlaintextOffLoopback) {
+  SimWorld world(1);
+  Scheduler& lane = world.AddLane("node");
+  for (const char* spec :
+       {"etcd://10.0.0.9:2379", "etcd://etcd-1.example:2379",
+        "etcd://127.0.0.1:1,10.0.0.9:2379", "etcd://[fe80::1]:2379",
+        "etcd://0.0.0.0:2379", "etcd://127.0.0.1.example:2379"}) {
+    const absl::Status made = MakeStore(spec, lane).status();
+    EXPECT_EQ(made.code(), absl::StatusCode::kInvalidArgument) << spec;
+    EXPECT_EQ(ReasonOf(made), "NOT_LOOPBACK") << spec;
+    EXPECT_THAT(std::string(made.message()), HasSubstr("--store-tls-dir DIR"))
+        << spec;
+    EXPECT_EQ(ValidateStoreSpec(spec, /*tls=*/false), made) << spec;
+    EXPECT_TRUE(ValidateStoreSpec(spec, /*tls=*/true).ok()) << spec;
+    EXPECT_TRUE(MakeStore(spec, lane, grpc::InsecureChannelCredentials()).ok())
+        << spec;
+  }
+  for (const char* spec :
+       {"etcd://127.8.0.1:1", "etcd://localhost:1", "etcd://[::1]:1"}) {
+    EXPECT_TRUE(MakeStore(spec, lane).ok()) << spec;
   }
 }
 
