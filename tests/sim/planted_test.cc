@@ -13,7 +13,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "node/base/clock.h"
 #include "tests/sim/fault_sim.h"
 
 namespace muster {
