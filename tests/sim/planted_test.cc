@@ -4,7 +4,6 @@
 // Only in builds with --config=planted; bazel/test.sh --planted runs it.
 #include "node/base/planted.h"
 
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
@@ -15,7 +14,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "node/base/clock.h"
 #include "node/tls/access.h"
 #include "node/tls/spiffe.h"
 #include "tests/sim/fault_sim.h"
@@ -28,7 +29,7 @@ namespace {
 #endif
 
 // How long a bug may stay hidden.
-constexpr std::chrono::seconds kLimit{60};
+constexpr absl::Duration kLimit = absl::Seconds(60);
 constexpr uint64_t kSeedsMax = 2'000;
 
 struct Bug {
@@ -107,10 +108,11 @@ class PlantedTest : public testing::TestWithParam<Bug> {
 
 TEST_P(PlantedTest, IsCaughtByItsChecker) {
   const Bug& bug = GetParam();
-  const auto began = std::chrono::steady_clock::now();
+  SystemClock clock;
+  const BootTime began = clock.Boot();
   std::string others;
   for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
-    if (std::chrono::steady_clock::now() - began > kLimit) break;
+    if (clock.Boot() - began > kLimit) break;
     FaultSimOptions options;
     options.seed = seed;
     options.scenario = seed % 4 == 0 ? Scenario::kMixed : bug.scenario;
@@ -129,9 +131,7 @@ TEST_P(PlantedTest, IsCaughtByItsChecker) {
       }
       std::printf("%s: seed %llu after %.1f s: %s\n", bug.name,
                   static_cast<unsigned long long>(seed),
-                  std::chrono::duration<double>(
-                      std::chrono::steady_clock::now() - began)
-                      .count(),
+                  absl::ToDoubleSeconds(clock.Boot() - began),
                   violation.c_str());
       break;
     }
