@@ -456,17 +456,25 @@ StoreOp Membership::Journal(store::v1::EventRecord event) const {
 
 void Membership::SetDraining(bool draining,
                              absl::AnyInvocable<void(absl::Status)> done) {
+  draining_.store(draining, std::memory_order_relaxed);
+  DrainRequest& request = drain_requests_.emplace_back();
+  request.draining = draining;
+  request.done = std::move(done);
+  if (drain_requests_.size() == 1) WriteDraining();
+}
+
+void Membership::WriteDraining() {
+  const bool draining = drain_requests_.front().draining;
   store::v1::NodeRecord record;
   if (!active_ || !record.ParseFromString(record_)) {
-    done(Error(absl::StatusCode::kAborted, "FENCED",
-               absl::StrCat("node '", options_.node, "' is no member now"))
-             .NotExecuted());
+    DrainingWritten(
+        Error(absl::StatusCode::kAborted, "FENCED",
+              absl::StrCat("node '", options_.node, "' is no member now"))
+            .NotExecuted());
     return;
   }
-  const bool was = record.draining();
-  draining_.store(draining, std::memory_order_relaxed);
-  if (was == draining && !std::exchange(record_doubtful_, false)) {
-    done(absl::OkStatus());
+  if (record.draining() == draining && !record_doubtful_) {
+    DrainingWritten(absl::OkStatus());
     return;
   }
   record.set_draining(draining);
@@ -487,27 +495,37 @@ void Membership::SetDraining(bool draining,
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(
       std::move(txn), kTxnTimeout,
-      [this, alive, was, value = std::move(value), strand = strand_,
-       done = std::move(done)](absl::StatusOr<TxnResult> result) mutable {
+      [this, alive, value = std::move(value),
+       strand = strand_](absl::StatusOr<TxnResult> result) mutable {
         if (alive.expired()) return;
-        strand->Post([this, alive, was, value = std::move(value),
-                      result = std::move(result),
-                      done = std::move(done)]() mutable {
+        strand->Post([this, alive, value = std::move(value),
+                      result = std::move(result)]() mutable {
           if (alive.expired()) return;
-          if (result.ok() && result->succeeded) {
-            record_ = std::move(value);
-            done(absl::OkStatus());
-            return;
-          }
-          draining_.store(was, std::memory_order_relaxed);
-          record_doubtful_ = true;
-          done(result.ok() ? Error(absl::StatusCode::kAborted, "FENCED",
-                                   "this node's epoch has ended")
-                                 .NotExecuted()
-                                 .status()
-                           : result.status());
+          const bool written = result.ok() && result->succeeded;
+          if (written) record_ = std::move(value);
+          record_doubtful_ = !written;
+          DrainingWritten(written ? absl::OkStatus()
+                          : result.ok()
+                              ? Error(absl::StatusCode::kAborted, "FENCED",
+                                      "this node's epoch has ended")
+                                    .NotExecuted()
+                                    .status()
+                              : result.status());
         });
       });
+}
+
+void Membership::DrainingWritten(const absl::Status& status) {
+  absl::AnyInvocable<void(absl::Status)> done =
+      std::move(drain_requests_.front().done);
+  drain_requests_.pop_front();
+  if (!drain_requests_.empty()) {
+    strand_->Post(Alive([this] { WriteDraining(); }));
+  } else if (store::v1::NodeRecord record;
+             !status.ok() && record.ParseFromString(record_)) {
+    draining_.store(record.draining(), std::memory_order_relaxed);
+  }
+  done(status);
 }
 
 // -- Heartbeats --------------------------------------------------------------

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -123,9 +124,11 @@ class Membership final : public PeerDirectory {
   void Leave(absl::AnyInvocable<void()> done);
 
   // Writes the draining flag into this node's record. `done` comes once:
-  // ABORTED FENCED, or the store's error; a repetition does no harm.
+  // ABORTED FENCED, or the store's error; a repetition does no harm. One after
+  // the other: what was asked last is what stays.
   void SetDraining(bool draining, absl::AnyInvocable<void(absl::Status)> done);
-  // Whether this node drains, or was asked to and the store has not answered.
+  // Whether this node drains; what was asked last, while the store has not
+  // answered.
   // Any thread.
   bool draining() const { return draining_.load(std::memory_order_relaxed); }
 
@@ -200,6 +203,9 @@ class Membership final : public PeerDirectory {
   void HeartbeatChanged(const std::string& key, const KeyValue* now);
   void Sweep();
   void Reap(const Silence::Overdue& overdue);
+  // Writes what the first of drain_requests_ asks for, then the others.
+  void WriteDraining();
+  void DrainingWritten(const absl::Status& status);
   void ExtendFence(BootTime deadline);
   StoreOp Journal(store::v1::EventRecord event) const;
   template <typename T>
@@ -244,6 +250,12 @@ class Membership final : public PeerDirectory {
   std::string record_;  // This node's, as written last.
   // A write of it got no answer.
   bool record_doubtful_ = false;
+  struct DrainRequest {
+    bool draining = false;
+    absl::AnyInvocable<void(absl::Status)> done;
+  };
+  // The first is under way.
+  std::deque<DrainRequest> drain_requests_;
   // Relaxed: nothing else depends on it.
   std::atomic<bool> draining_{false};
   // Written once, by Join, before others may ask.

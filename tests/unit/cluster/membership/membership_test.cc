@@ -680,5 +680,57 @@ TEST_F(MembershipTest, AnotherClustersIdIsNotServed) {
   Join("c");
 }
 
+TEST_F(MembershipTest, WhatWasAskedLastOfDrainingStays) {
+  auto a = Join("a");
+  std::vector<std::string> done;
+  const auto ask = [&](bool draining) {
+    a->membership->SetDraining(draining, [&, draining](absl::Status status) {
+      done.push_back(absl::StrCat(draining, " ", status.ToString()));
+    });
+  };
+  a->strand->Post([&] {
+    ask(true);
+    ask(false);
+    ask(false);
+    ask(true);
+    ask(false);
+  });
+  world_.RunUntil([&] { return done.size() == 5; }, absl::Seconds(5));
+  EXPECT_EQ(done,
+            (std::vector<std::string>{"1 OK", "0 OK", "0 OK", "1 OK", "0 OK"}));
+  store::v1::NodeRecord record;
+  ASSERT_TRUE(record.ParseFromString(Find(keys_.Node("a"))->value));
+  EXPECT_FALSE(record.draining());
+  EXPECT_FALSE(a->membership->draining());
+  std::string kinds;
+  for (const store::v1::EventRecord& event : Journal()) {
+    if (absl::EndsWith(event.kind(), "drained") ||
+        absl::EndsWith(event.kind(), "draining")) {
+      absl::StrAppend(&kinds, event.kind(), " ");
+    }
+  }
+  EXPECT_EQ(kinds,
+            "node.draining node.undrained node.draining node.undrained ");
+}
+
+TEST_F(MembershipTest, ADrainThatTheStoreDidNotAnswerIsUndone) {
+  auto a = Join("a");
+  service_.Disconnect(a->store->client());
+  std::vector<absl::Status> done;
+  const auto ask = [&](bool draining) {
+    a->strand->Post([&, draining] {
+      a->membership->SetDraining(
+          draining, [&](absl::Status status) { done.push_back(status); });
+    });
+  };
+  ask(true);
+  world_.RunUntil([&] { return a->membership->draining(); }, absl::Seconds(1));
+  EXPECT_TRUE(a->membership->draining());
+  world_.RunUntil([&] { return !done.empty(); }, absl::Seconds(3));
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(OutcomeOf(done[0]), Outcome::kUnknown) << done[0];
+  EXPECT_FALSE(a->membership->draining());
+}
+
 }  // namespace
 }  // namespace muster
