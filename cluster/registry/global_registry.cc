@@ -498,6 +498,7 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
       GiveUp(*attempt);
       attempt->done(Error(result.status().code(), ReasonOf(result.status()),
                           result.status().message())
+                        .With("instance", attempt->instance)
                         .Unknown());
     } else if (Planted(PlantedBug::kRepeatTransactions) &&
                attempt->tries < kTriesMax) {
@@ -574,6 +575,7 @@ void GlobalRegistry::Settle(std::shared_ptr<Attempt> attempt,
                         absl::StrCat("the store did not say whether '",
                                      attempt->claim.name,
                                      "' was claimed: ", lost.message()))
+                      .With("instance", attempt->instance)
                       .Unknown());
     return;
   }
@@ -598,6 +600,7 @@ void GlobalRegistry::Settle(std::shared_ptr<Attempt> attempt,
                       absl::StrCat("this node's epoch has ended before the "
                                    "store said whether '",
                                    attempt->claim.name, "' was claimed"))
+                    .With("instance", attempt->instance)
                     .Unknown());
           } else {
             Settle(attempt, result.status());
@@ -659,8 +662,9 @@ bool GlobalRegistry::IsGivenUp(absl::string_view instance) const {
 struct GlobalRegistry::Retaking {
   store::v1::NameRecord mine;
   std::string value;
-  std::string from;
-  // Not 0: that of the record of `from` that is replaced.
+  // Instance of the claim that failed; empty: of none.
+  std::string failed;
+  // Not 0: that of the record that is replaced: this one, or the failed one's.
   int64_t replaces = 0;
   absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done;
 };
@@ -675,12 +679,12 @@ void GlobalRegistry::Learn(const store::v1::NameRecord& record,
 }
 
 void GlobalRegistry::TakeBack(
-    store::v1::NameRecord mine, std::string from,
+    store::v1::NameRecord mine, std::string failed,
     absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) {
   auto retaking = std::make_shared<Retaking>();
   retaking->value = mine.SerializeAsString();
   retaking->mine = std::move(mine);
-  retaking->from = std::move(from);
+  retaking->failed = std::move(failed);
   retaking->done = std::move(done);
   Retake(std::move(retaking));
 }
@@ -737,9 +741,7 @@ void GlobalRegistry::Retook(std::shared_ptr<Retaking> retaking,
       now.ParseFromString(result->gets[0][0].value)) {
     Note(result->gets[0][0], /*untold=*/true);
     if (now.SerializeAsString() == retaking->value ||
-        (!retaking->from.empty() && now.owner() == retaking->from &&
-         now.supervisor() == retaking->mine.supervisor() &&
-         now.child() == retaking->mine.child())) {
+        (!retaking->failed.empty() && now.instance() == retaking->failed)) {
       retaking->replaces = result->gets[0][0].mod_revision;
       Retake(std::move(retaking));
       return;

@@ -89,6 +89,7 @@ class GlobalRegistry final : public NameRegistry {
   //   ABORTED FENCED                  this node's epoch is dead, or one of
   //                                   `also` does not hold
   //   UNAVAILABLE, DEADLINE_EXCEEDED (UNKNOWN)
+  // An UNKNOWN one has the claim's instance as its detail `instance`.
   void Take(Claim claim,
             absl::AnyInvocable<void(absl::StatusOr<Claimed>)> done);
   // Frees a name that this node owns with this claim. OK too if it is not so
@@ -98,11 +99,12 @@ class GlobalRegistry final : public NameRegistry {
   // For an owner who had given the name away and does not know, or knows that
   // it failed: writes `mine`, its own record, again, so that no claim by its
   // consent can commit any more; tried until the store answers. Also instead of
-  // a record of node `from` (empty: of nobody else), which has said that what
-  // it claimed the name for has failed. OK: the new epoch. FAILED_PRECONDITION
-  // MOVED: the record is another one, which Record() then has. ABORTED FENCED:
-  // this node's epoch has ended.
-  void TakeBack(store::v1::NameRecord mine, std::string from,
+  // the record of the claim with instance `failed` (empty: of none), whose node
+  // has said that what it claimed the name for has failed; never of a later
+  // claim of that node. OK: the new epoch. FAILED_PRECONDITION MOVED: the
+  // record is another one, which Record() then has. ABORTED FENCED: this
+  // node's epoch has ended.
+  void TakeBack(store::v1::NameRecord mine, std::string failed,
                 absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done);
   // What the owner of a name has told this node of its record.
   void Learn(const store::v1::NameRecord& record, int64_t revision);

@@ -24,6 +24,8 @@ constexpr absl::Duration kQuietPatience = absl::Seconds(2);
 constexpr absl::Duration kAcceptTimeout = absl::Seconds(4);
 // How long a child at its new place waits for the rest of what its old one has.
 constexpr absl::Duration kHandOffPatience = absl::Seconds(2);
+// Detail of a failed AcceptChild: the claim that it has made.
+constexpr absl::string_view kInstance = "instance";
 
 Error Busy(absl::string_view child, absl::string_view what) {
   return Error(absl::StatusCode::kUnavailable, "CHILD_BUSY",
@@ -180,11 +182,12 @@ void Agent::Accepted(AcceptDone& done, Context& self) {
 // Before it may act again here, no claim by its consent may commit any more.
 void Agent::BeginTakeBack(const Key& key, Entry& entry, Context& self) {
   const Move& move = *entry.move;
-  // A failure that was told is one of a process that does not run any more.
-  const bool told = OutcomeOf(move.failure) != Outcome::kUnknown;
   Runtime* const runtime = env_.runtime;
+  // A failure that was told is one of a process that does not run any more, and
+  // says for which claim. Its supervisor may have started the child there anew
+  // since, under another claim, which stands.
   env_.registry->TakeBack(
-      move.record, told ? move.request.to_node() : "",
+      move.record, DetailOf(move.failure, kInstance),
       [runtime, agent = self.pid(), key,
        pid = entry.pid](absl::StatusOr<Epoch> result) {
         runtime->SendLocal(agent, Info(TakenBack{key, pid, std::move(result)}));
@@ -200,8 +203,10 @@ void Agent::TookBack(TakenBack& done, Context& self) {
     CallOff(done.key, *entry, *done.result, self);
     return;
   }
+  // Then what runs there is not what was handed over.
+  const bool told = OutcomeOf(move.failure) != Outcome::kUnknown;
   const auto view = env_.registry->Record(entry->spec.name());
-  if (ReasonOf(done.result.status()) == "MOVED" && view.has_value() &&
+  if (!told && ReasonOf(done.result.status()) == "MOVED" && view.has_value() &&
       view->record.supervisor() == done.key.first &&
       view->record.child() == done.key.second &&
       view->record.owner() == move.request.to_node()) {
@@ -328,6 +333,7 @@ Reply<AcceptChildResponse> Agent::AcceptChild(const AcceptChildRequest& request,
   }
   Entry& entry = children_[key];
   entry.spec = request.spec();
+  entry.instance.clear();  // Not that of an earlier stay here.
   entry.accept = std::make_unique<Accept>();
   entry.accept->supervisor = key.first;
   entry.accept->alias = request.alias();
@@ -376,7 +382,9 @@ void Agent::AnswerAccept(Entry& entry, const absl::Status& status,
       response.set_instance(entry.instance);
       from.Reply(response);
     } else {
-      from.ReplyError(status);
+      from.ReplyError(entry.instance.empty()
+                          ? status
+                          : WithDetail(status, kInstance, entry.instance));
     }
   }
   if (!status.ok()) return;

@@ -238,6 +238,20 @@ absl::Status WithOutcome(absl::Status status, Outcome outcome) {
   return status;
 }
 
+absl::Status WithDetail(absl::Status status, absl::string_view key,
+                        absl::string_view value) {
+  if (status.ok()) return status;
+  core::v1::ErrorInfo info;
+  if (auto known = InfoOf(status)) {
+    info = *std::move(known);
+  } else {
+    info.set_domain("muster");
+  }
+  (*info.mutable_metadata())[ToValidUtf8(key)] = ToValidUtf8(value);
+  status.SetPayload(kErrorInfoUrl, ToCord(Serialize(info)));
+  return status;
+}
+
 core::v1::RpcStatus ToRpcStatus(const absl::Status& status) {
   core::v1::RpcStatus rpc;
   rpc.set_code(static_cast<int32_t>(status.code()));

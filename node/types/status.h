@@ -64,6 +64,9 @@ std::string DetailOf(const absl::Status& status, absl::string_view key);
 absl::Duration RetryDelayOf(const absl::Status& status);
 // The same status with this outcome.
 absl::Status WithOutcome(absl::Status status, Outcome outcome);
+// The same status with this ErrorInfo metadata.
+absl::Status WithDetail(absl::Status status, absl::string_view key,
+                        absl::string_view value);
 
 // google.rpc.Status, as it travels in grpc-status-details-bin and in frames;
 // cut to fit 4 KiB, with a note.

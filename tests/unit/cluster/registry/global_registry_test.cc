@@ -556,5 +556,42 @@ TEST_F(GlobalRegistryTest, ARaisedGenerationRaisesTheEpochsOfNames) {
   EXPECT_GT(after->epoch, before->epoch);
 }
 
+TEST_F(GlobalRegistryTest, TakesBackFromTheClaimThatFailedAndFromNoLaterOne) {
+  ASSERT_TRUE(Take(0, Of("x", 1, "s")).ok());
+  const auto take_back = [&](const store::v1::NameRecord& mine,
+                             const std::string& failed) {
+    std::optional<absl::StatusOr<Epoch>> result;
+    registry(0).TakeBack(mine, failed, [&](absl::StatusOr<Epoch> r) {
+      result.emplace(std::move(r));
+    });
+    cluster_.RunUntil([&] { return result.has_value(); });
+    return *result;
+  };
+  const store::v1::NameRecord mine = registry(0).Record("x")->record;
+  const auto give = [&] {
+    Claim claim = Of("x", 2, "s");
+    claim.consent_revision = registry(0).Record("x")->mod_revision;
+    return Take(1, std::move(claim));
+  };
+  // Nothing was claimed: it is its own still.
+  ASSERT_TRUE(take_back(mine, "").ok());
+  // The claim that failed.
+  auto given = give();
+  ASSERT_TRUE(given.ok()) << given.status();
+  ASSERT_TRUE(take_back(mine, given->instance).ok());
+  EXPECT_EQ(cluster_.OwnerOf("x")->record.instance(), mine.instance());
+  // Its supervisor has had it started there anew since.
+  given = give();
+  ASSERT_TRUE(given.ok()) << given.status();
+  const auto anew = Take(1, Of("x", 3, "s"));
+  ASSERT_TRUE(anew.ok()) << anew.status();
+  for (const std::string& failed : {given->instance, std::string()}) {
+    const auto refused = take_back(mine, failed);
+    EXPECT_EQ(ReasonOf(refused.status()), "MOVED") << refused.status();
+    EXPECT_EQ(cluster_.OwnerOf("x")->record.instance(), anew->instance);
+    EXPECT_EQ(registry(0).Record("x")->record.instance(), anew->instance);
+  }
+}
+
 }  // namespace
 }  // namespace muster

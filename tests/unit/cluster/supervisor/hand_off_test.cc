@@ -531,5 +531,46 @@ TEST_F(HandOffTest, AMonitorOfTheNameHearsThatItMoved) {
   EXPECT_EQ(probe_->infos.size(), 1u);
 }
 
+// Guarantees G1: what its supervisor has started anew at the new place is not
+// what failed there.
+TEST_F(HandOffTest, WhatWasStartedAnewAtTheNewPlaceKeepsItsName) {
+  int from = Start("movable");
+  // Its supervisor lives on another node than it: that one is cut off.
+  if (cluster_.LivingOwnerOf(SupervisorName("s")) == from) {
+    ASSERT_TRUE(Move(from, Other(from)).ok());
+    from = Other(from);
+    cluster_.RunFor(absl::Seconds(1));
+  }
+  const int to = Other(from);
+  probe_->refuse_restore = true;
+  auto result = std::make_shared<std::optional<CallResult>>();
+  StartMove(from, to, result);
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return cluster_.LivingOwnerOf("s_a") == to; }));
+  const std::string failed = cluster_.OwnerOf("s_a")->record.instance();
+  cluster_.store().Disconnect(cluster_.store_client(from));
+  ASSERT_TRUE(cluster_.RunUntil(
+      [&] {
+        const auto owner = cluster_.OwnerOf("s_a");
+        return owner->record.instance() != failed;
+      },
+      absl::Seconds(2)));
+  const auto anew = cluster_.OwnerOf("s_a");
+  ASSERT_EQ(cluster_.LivingOwnerOf("s_a"), to);
+  EXPECT_FALSE(result->has_value());
+  cluster_.store().Reconnect(cluster_.store_client(from));
+  cluster_.RunUntil([&] { return result->has_value(); });
+  ASSERT_TRUE(result->has_value());
+  EXPECT_EQ(ReasonOf((*result)->status), "RESTORE_FAILED") << (*result)->status;
+  cluster_.RunFor(absl::Seconds(2));
+  EXPECT_EQ(cluster_.OwnerOf("s_a")->record.instance(),
+            anew->record.instance());
+  EXPECT_EQ(cluster_.OwnerOf("s_a")->epoch, anew->epoch);
+  EXPECT_TRUE(cluster_.node(from).runtime().WhereIsGlobal("s_a").empty());
+  EXPECT_EQ(cluster_.node(to).runtime().WhereIsGlobal("s_a").number,
+            anew->record.process());
+  for (int via = 0; via < 3; ++via) EXPECT_EQ(ValueAt(via), 0);
+}
+
 }  // namespace
 }  // namespace muster
