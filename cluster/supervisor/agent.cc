@@ -364,8 +364,11 @@ Next Agent::HandleInfo(Info info, Context& self) {
         at->second.ended.has_value() && !at->second.starting &&
         at->second.stoppers.empty()) {
       const auto view = env_.registry->Record(at->second.spec.name());
-      if (at->second.accept != nullptr && view.has_value() &&
-          view->record.instance() != again->instance) {
+      if (view.has_value() && env_.registry->IsOwned(view->record) &&
+          (view->record.owner() != self.node() ||
+           view->record.instance() != again->instance)) {
+        // It runs under another claim: it moved as it ended, or its old place
+        // has taken the name back.
         children_.erase(at);
       } else {
         Report(at->first, at->second, self);

@@ -572,5 +572,30 @@ TEST_F(HandOffTest, WhatWasStartedAnewAtTheNewPlaceKeepsItsName) {
   for (int via = 0; via < 3; ++via) EXPECT_EQ(ValueAt(via), 0);
 }
 
+TEST_F(HandOffTest, WhatDiesAsItIsTakenIsToldOfNoMore) {
+  const int from = Start("movable");
+  const int to = Other(from);
+  const Pid pid = cluster_.node(from).runtime().WhereIsGlobal("s_a");
+  probe_->init_takes = absl::Milliseconds(300);
+  auto result = std::make_shared<std::optional<CallResult>>();
+  StartMove(from, to, result);
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return cluster_.LivingOwnerOf("s_a") == to; }));
+  cluster_.node(from).runtime().SendExit(Pid(), pid, ExitReason::Kill());
+  cluster_.RunUntil([&] { return result->has_value(); });
+  ASSERT_TRUE(result->has_value());
+  EXPECT_EQ(ReasonOf((*result)->status), "CALLEE_EXITED") << (*result)->status;
+  cluster_.RunFor(absl::Seconds(5));
+  EXPECT_EQ(cluster_.LivingOwnerOf("s_a"), to);
+  EXPECT_EQ(ValueAt(2), 0);
+  cluster::v1::ReportChildrenRequest ask;
+  *ask.mutable_order() = Order(to).order();
+  const auto told = cluster_.Call<cluster::v1::ReportChildrenResponse>(
+      from, ServerRef::Local(kAgentName, SimCluster::NodeName(from)),
+      "/muster.cluster.v1.Agent/ReportChildren", ask);
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->children_size(), 0) << told->DebugString();
+}
+
 }  // namespace
 }  // namespace muster
