@@ -162,7 +162,7 @@ void Agent::ClaimAnswered(ClaimDone& done, Context& self) {
       if (!entry.stoppers.empty()) {
         BeginRelease(done.key, entry, self);
       } else if (entry.accept != nullptr) {
-        Report(done.key, entry, self);  // Until it is known whose name it is.
+        ReportLater(done.key, entry, self);
       }
     } else {
       std::vector<From> stoppers = std::move(entry.stoppers);
@@ -223,7 +223,10 @@ void Agent::FailStart(const Key& key, Entry& entry, const absl::Status& status,
   }
   AnswerAccept(entry, status, self);
   // Who gave the order may be gone; whoever took over has found the name.
-  if (entry.stoppers.empty() && !entry.instance.empty()) {
+  if (!entry.stoppers.empty() || entry.instance.empty()) return;
+  if (entry.accept != nullptr) {
+    ReportLater(key, entry, self);
+  } else {
     Report(key, entry, self);
   }
 }
@@ -265,6 +268,11 @@ void Agent::Report(const Key& key, Entry& entry, Context& self) {
   cluster::v1::ClusterSupervisorClient supervisor(self,
                                                   SupervisorName(key.first));
   supervisor.ChildExited(std::move(request));
+  ReportLater(key, entry, self);
+}
+
+void Agent::ReportLater(const Key& key, Entry& entry, Context& self) {
+  self.CancelTimer(entry.report);
   entry.report =
       self.SendAfter(kReportAgain, Info(ReportAgain{key, entry.instance}));
 }

@@ -177,6 +177,10 @@ class Agent final : public cluster::v1::AgentServer {
   void FailStart(const Key& key, Entry& entry, const absl::Status& status,
                  Context& self);
   void Report(const Key& key, Entry& entry, Context& self);
+  // Once what is known of the name says that it is still to be reported. First
+  // for what failed to start in a hand-off: its old place, which has its state,
+  // takes the name back before its supervisor starts it anew.
+  void ReportLater(const Key& key, Entry& entry, Context& self);
   void BeginRelease(const Key& key, Entry& entry, Context& self);
 
   const ClusterEnv env_;

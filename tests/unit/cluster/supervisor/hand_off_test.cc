@@ -539,6 +539,7 @@ TEST_F(HandOffTest, WhatWasStartedAnewAtTheNewPlaceKeepsItsName) {
   if (cluster_.LivingOwnerOf(SupervisorName("s")) == from) {
     ASSERT_TRUE(Move(from, Other(from)).ok());
     from = Other(from);
+    cluster_.RunFor(absl::Seconds(1));
   }
   const int to = Other(from);
   probe_->refuse_restore = true;
@@ -553,7 +554,7 @@ TEST_F(HandOffTest, WhatWasStartedAnewAtTheNewPlaceKeepsItsName) {
         const auto owner = cluster_.OwnerOf("s_a");
         return owner->record.instance() != failed;
       },
-      absl::Seconds(1)));
+      absl::Seconds(2)));
   const auto anew = cluster_.OwnerOf("s_a");
   ASSERT_EQ(cluster_.LivingOwnerOf("s_a"), to);
   EXPECT_FALSE(result->has_value());
