@@ -311,6 +311,7 @@ Frame EncodeReply(uint64_t call_id, const CallResult& result) {
     *reply->mutable_status() = ToRpcStatus(result.status);
   }
   if (!result.epoch.empty()) *reply->mutable_epoch() = result.epoch.ToProto();
+  if (!result.owner.empty()) *reply->mutable_owner() = result.owner.ToProto();
   if (result.fence_remaining != absl::InfiniteDuration()) {
     *reply->mutable_fence_remaining() = ToProtoDuration(result.fence_remaining);
   }
@@ -334,6 +335,7 @@ CallResult DecodeReply(peer::v1::Reply* reply) {
     result.reply = Payload::FromBytes(std::move(*reply->mutable_response()));
   }
   result.epoch = Epoch::FromProto(reply->epoch());
+  result.owner = Pid::FromProto(reply->owner());
   if (reply->has_fence_remaining()) {
     result.fence_remaining = FromProtoDuration(reply->fence_remaining());
   }

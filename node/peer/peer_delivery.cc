@@ -292,6 +292,7 @@ void Peers::Impl::SendReply(const WeakSession& session, uint64_t call_id,
   Item item(Frame::kReply, SerializeFrame(frame));
   item.id = call_id;
   item.fenced = fenced;
+  item.fence_until = result.fence_until;
   SubmitAnswer(session, std::move(item));
 }
 

@@ -180,9 +180,9 @@ void Peers::Impl::DeliverReturned(peer::v1::Returned& returned) {
 
 // -- Replies ------------------------------------------------------------------
 
-bool Peers::Impl::Lives(const Conn& conn) const {
-  const std::optional<PeerAddress> now = directory_->Find(conn.peer->node);
-  return now.has_value() && now->epoch == conn.session->epoch;
+bool Peers::Impl::Lives(const Pid& owner) const {
+  const std::optional<PeerAddress> now = directory_->Find(owner.node);
+  return now.has_value() && now->epoch == owner.epoch;
 }
 
 void Peers::Impl::DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
@@ -200,27 +200,34 @@ void Peers::Impl::DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
     return;
   }
   const std::string name = call.name.empty() ? reply.name() : call.name;
+  if (result.owner.empty()) {
+    result.owner = call.owner;
+    result.owner.node = conn->peer->node;
+    result.owner.epoch = conn->session->epoch;
+  }
+  const BootTime now = clock().Boot();
+  // Less than nothing: only the store can say that it is good; who gets it from
+  // here must not be told that it is in time.
+  result.fence_until = call.at + result.fence_remaining * options_.fence_ratio;
   // A reply that was under way when its node was attested dead is good too: it
   // ran before. Unless somebody is known to have followed (guarantees G8).
   // While its node lives, who follows does so by its consent: a move, or a
-  // restart, which are after what it has answered.
-  if (seen_.Greatest(name) > result.epoch && !Lives(*conn)) {
+  // restart, which are after what it has answered. That is the node of who
+  // answered, not one that relays it.
+  if (seen_.Greatest(name) > result.epoch && !Lives(result.owner)) {
     call.slot->Complete(
         CallResult(TooLate(name, result.epoch, "is over").status()));
     return;
   }
-  if (ReplyAcceptable(clock().Boot() - call.at, result.fence_remaining,
+  if (ReplyAcceptable(now - call.at, result.fence_remaining,
                       options_.fence_ratio)) {
     call.slot->Complete(std::move(result));
     return;
   }
   Count(counters_.replies_confirmed);
-  Pid owner = call.owner;
-  owner.node = conn->peer->node;
-  owner.epoch = conn->session->epoch;
   auto held = std::make_shared<CallResult>(std::move(result));
   names_->Confirm(
-      name, owner, held->epoch,
+      name, held->owner, held->epoch,
       [slot = call.slot, name, held](const absl::Status& stands) {
         if (stands.ok()) {
           slot->Complete(std::move(*held));

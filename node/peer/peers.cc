@@ -543,7 +543,10 @@ bool Peers::Impl::TakeForWriteLocked(Peer& peer, Item* item, BootTime now,
   if (item->fenced) {
     // What is left now, not when the server answered: it may have waited here,
     // or this node may have been paused (guarantees R8, R10).
-    const absl::Duration left = runtime_->fence().Remaining(now);
+    // A relayed one hangs on its owner's fence alone.
+    const absl::Duration left = item->fence_until.is_infinite()
+                                    ? runtime_->fence().Remaining(now)
+                                    : item->fence_until - now;
     if (left > absl::ZeroDuration()) {
       item->bytes += RemainingSuffix(item->kind, left);
     } else {

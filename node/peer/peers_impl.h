@@ -122,6 +122,8 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     uint64_t id = 0;  // call_id or ack_id.
     // Replies: of a cluster-wide name whose fence can close.
     bool fenced = false;
+    // Replies that are relayed: when the owner's closes. Else this node's does.
+    BootTime fence_until = BootTime::Infinite();
     std::string name;  // Calls: the cluster-wide one that is called, if one is.
     Pid owner;         // Calls: who has it.
     // A link or monitor to remember while the stream lasts.
@@ -453,7 +455,7 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   void DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
                     Waiting waiting);
   // The node at its other end is a member under that epoch, as far as is known.
-  bool Lives(const Conn& conn) const;
+  bool Lives(const Pid& owner) const;
   // OK: the call has not come before (guarantees G6).
   absl::Status AdmitCall(const ConnPtr& conn, const peer::v1::Call& call)
       ABSL_LOCKS_EXCLUDED(mu_);

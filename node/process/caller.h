@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "node/base/clock.h"
 #include "node/base/mutex.h"
 #include "node/types/payload.h"
 #include "node/types/pid.h"
@@ -61,6 +62,11 @@ struct CallResult {
   Epoch epoch;    // Of the name that answered; empty for others.
   // What was left of the owner's fence at the hand-off (guarantees R8).
   absl::Duration fence_remaining = absl::InfiniteDuration();
+  // Of a reply with a fence that came from another node: until when this one
+  // may take it for good, and whose it is. It may be on its way to yet another
+  // one, since its server was here when it was called.
+  BootTime fence_until = BootTime::Infinite();
+  Pid owner;
 };
 
 namespace internal {

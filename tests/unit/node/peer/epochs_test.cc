@@ -64,7 +64,7 @@ class EpochsTest : public ::testing::Test {
   }
   // Answers the latest call that `z` has heard.
   void Answer(Epoch epoch, std::optional<absl::Duration> remaining,
-              const std::string& name = "") {
+              const std::string& name = "", const Pid& owner = Pid()) {
     Frame frame;
     peer::v1::Reply* const reply = frame.mutable_reply();
     for (const Frame& heard : z_->Frames()) {
@@ -76,6 +76,7 @@ class EpochsTest : public ::testing::Test {
       *reply->mutable_fence_remaining() = ToProtoDuration(*remaining);
     }
     reply->set_name(name);
+    if (!owner.empty()) *reply->mutable_owner() = owner.ToProto();
     Say(std::move(frame));
   }
   std::shared_ptr<std::optional<CallResult>> CallX() {
@@ -148,9 +149,18 @@ TEST_F(EpochsTest, ElseItsOutcomeIsUnknown) {
 TEST_F(EpochsTest, AReplyOfAnEpochKnownToBeOverIsNotTaken) {  // G8
   auto result = CallX();
   a_->names.Put(Entry("x", Pid{"b", {1, 6}, 1}, {1, 60}));
+  directory_.nodes_.erase("z");  // Attested dead; the reply was on its way.
   Answer(kEpoch, absl::Seconds(1));
   ExpectUnknown(*result);
   EXPECT_EQ(a_->peers->stats().replies_confirmed, 0u);
+}
+
+TEST_F(EpochsTest, OfALivingNodeItStandsThoughTheNameHasMovedSince) {
+  auto result = CallX();
+  a_->names.Put(Entry("x", Pid{"b", {1, 6}, 1}, {1, 60}));
+  Answer(kEpoch, absl::Seconds(1));
+  ASSERT_TRUE(result->has_value());
+  EXPECT_TRUE((*result)->status.ok()) << (*result)->status;
 }
 
 TEST_F(EpochsTest, ANameWhoseFenceNeverClosesNeedsNoCheck) {  // R16
@@ -173,6 +183,87 @@ TEST_F(EpochsTest, WhoCallsAProcessLearnsUnderWhichNameItAnswers) {
   world_.RunFor(absl::Seconds(1));
   Answer({1, 39}, absl::Seconds(1), "x");
   ExpectUnknown(*bad);
+}
+
+TEST_F(EpochsTest, WhoRelaysAReplyIsNotItsOwner) {  // guarantees G8, R8
+  const Pid moved{"y", {1, 6}, 3};
+  directory_.nodes_["y"] = PeerAddress{"y", {1, 6}};
+  auto good = CallX();
+  a_->names.Put(Entry("x", moved, {1, 60}));
+  world_.RunFor(absl::Milliseconds(801));
+  Answer({1, 60}, absl::Seconds(1), "", moved);
+  ASSERT_TRUE(good->has_value());
+  EXPECT_TRUE((*good)->status.ok()) << (*good)->status;
+  EXPECT_EQ(a_->peers->stats().replies_confirmed, 1u);
+  // `z` lives; `y` does not, and it has a successor.
+  auto bad = a_->Call(kOwner, "Echo", "hi");
+  world_.RunReady();
+  directory_.nodes_.erase("y");
+  a_->names.Put(Entry("x", Pid{"b", {1, 7}, 1}, {1, 70}));
+  Answer({1, 60}, absl::Seconds(1), "x", moved);
+  ExpectUnknown(*bad);
+}
+
+// A server that has moved from `a` to `y`; a call of `z`'s that waited at `a`
+// is sent on, and its reply comes back through `a`.
+class RelayTest : public EpochsTest {
+ protected:
+  void SetUp() override {
+    EpochsTest::SetUp();
+    const Pid here = a_->StartGlobal("x", kEpoch);
+    directory_.nodes_["y"] = PeerAddress{"y", {1, 6}};
+    y_->stream = raw_.Dial("a", y_);
+    y_->Say(RawPeer::Hello("y", {1, 6}, "a"));
+    world_.RunReady();
+    a_->runtime.Hold(here, absl::Seconds(1), [](absl::StatusOr<Payload>) {});
+    Say(CallFrame(1, ServerRef::Global("x"), kEpoch));
+    a_->names.Put(Entry("x", kMoved, {1, 60}));
+    a_->runtime.HandOff(here, ServerRef::Alias(kMoved, 99));
+    world_.RunReady();
+    EXPECT_THAT(Replies(), IsEmpty());
+  }
+  void AnswerOfY(absl::Duration remaining) {
+    peer::v1::PeerMessage message;
+    message.mutable_batch()->set_first_seq(1);
+    peer::v1::Reply* const reply =
+        message.mutable_batch()->add_frames()->mutable_reply();
+    for (const Frame& heard : y_->Frames()) {
+      if (heard.has_call()) reply->set_call_id(heard.call().call_id());
+    }
+    EXPECT_NE(reply->call_id(), 0u);
+    reply->set_response("done");
+    *reply->mutable_epoch() = Epoch{1, 60}.ToProto();
+    *reply->mutable_fence_remaining() = ToProtoDuration(remaining);
+    y_->Say(message);
+    world_.RunReady();
+  }
+
+  const Pid kMoved{"y", {1, 6}, 3};
+  std::shared_ptr<RawPeer> y_ = std::make_shared<RawPeer>();
+};
+
+TEST_F(RelayTest, ARelayedReplyKeepsItsOwnersFence) {  // guarantees G8, R8
+  world_.RunFor(absl::Milliseconds(300));
+  AnswerOfY(absl::Seconds(1));
+  ASSERT_THAT(Replies(), SizeIs(1));
+  const peer::v1::Reply reply = Replies()[0];
+  EXPECT_FALSE(reply.has_status()) << reply.status().message();
+  EXPECT_EQ(Epoch::FromProto(reply.epoch()), (Epoch{1, 60}));
+  // What of 1 s may count here, less what it has taken since.
+  EXPECT_EQ(FromProtoDuration(reply.fence_remaining()),
+            absl::Milliseconds(500));
+  EXPECT_EQ(Pid::FromProto(reply.owner()).node, "y");
+  EXPECT_EQ(Pid::FromProto(reply.owner()).epoch, (Epoch{1, 6}));
+}
+
+TEST_F(RelayTest, OneThatIsLateAlreadyEndsUnknown) {
+  world_.RunFor(absl::Milliseconds(801));
+  AnswerOfY(absl::Seconds(1));
+  EXPECT_EQ(a_->peers->stats().replies_confirmed, 1u);
+  ASSERT_THAT(Replies(), SizeIs(1));
+  const absl::Status status = FromRpcStatus(Replies()[0].status());
+  EXPECT_EQ(ReasonOf(status), "FENCED") << status;
+  EXPECT_EQ(OutcomeOf(status), Outcome::kUnknown);
 }
 
 // -- Messages (guarantees R9) -------------------------------------------------
