@@ -102,7 +102,7 @@ class Cli {
     static const auto* const values = new std::map<std::string, std::string>{
         {"advertise", "HOST:PORT"},
         {"ca", "DIR"},
-        {"client", "NAME=PREFIX,..."},
+        {"client", "NAME=PREFIX"},
         {"cluster", "CLUSTER"},
         {"confirm", "CLUSTER"},
         {"data-dir", "DIR"},
@@ -288,7 +288,7 @@ class Cli {
                       "host:port where others reach it (default: as --listen)");
     start->add_option("--store-tls-dir", config_.store_tls_dir,
                       "directory of ca.pem, cert.pem and key.pem for etcd "
-                      "(default: plaintext)");
+                      "(default: plaintext, on loopback only)");
     start
         ->add_option("--client", grants_,
                      "which names a client may reach, as NAME=PREFIX,PREFIX; "

@@ -374,10 +374,19 @@ class BadInputTest(unittest.TestCase):
                                     self.cluster.etcd.store))
         self.assertEqual(self.cluster["a"].run("status").code, 0)
 
+    def test_plaintext_store_off_loopback(self):
+        for store in ("etcd://192.0.2.1:2379",
+                      self.cluster.etcd.store + ",192.0.2.1:2379"):
+            self.refused(2, "INVALID_ARGUMENT", "NOT_LOOPBACK",
+                         ["192.0.2.1:2379", "--store-tls-dir"],
+                         run=self.start("--name", "new", "--cluster", "test",
+                                        "--listen", "127.0.0.1:0", "--store",
+                                        store))
+
     def test_listening_off_loopback(self):
         for listen in ("0.0.0.0:7001", "192.0.2.1:7001", "[::]:7001"):
             self.refused(2, "INVALID_ARGUMENT", "NOT_LOOPBACK",
-                         [listen.rsplit(":", 1)[0], "loopback", "TLS"],
+                         [listen.rsplit(":", 1)[0], "loopback", "--tls-dir"],
                          run=self.start("--name", "new", "--listen", listen))
         self.refused(2, "INVALID_ARGUMENT", "NOT_LOOPBACK", ["loopback"],
                      "node", "list", "--endpoint", "192.0.2.1:7001",

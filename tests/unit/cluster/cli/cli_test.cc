@@ -179,9 +179,22 @@ TEST_F(CliTest, EveryHelpHasAnExample) {
                                              {"cast"},
                                              {"wait"},
                                              {"version"},
+                                             {"explain"},
                                              {"node", "start"},
                                              {"node", "list"},
+                                             {"node", "drain"},
+                                             {"node", "remove"},
+                                             {"node", "raise-generation"},
                                              {"process", "list"},
+                                             {"process", "stop"},
+                                             {"process", "trace"},
+                                             {"process", "move"},
+                                             {"event", "tail"},
+                                             {"supervisor", "get"},
+                                             {"supervisor", "start-child"},
+                                             {"tls", "init"},
+                                             {"tls", "issue"},
+                                             {"tls", "check"},
                                              {"name", "list"},
                                              {"name", "whereis"}}) {
     std::vector<std::string> help = words;
@@ -194,8 +207,13 @@ TEST_F(CliTest, EveryHelpHasAnExample) {
     EXPECT_NE(run.out.find("Usage: " + command), std::string::npos) << run.out;
     EXPECT_NE(run.out.find("Example:\n  " + command), std::string::npos)
         << run.out;
+    // What values are, not how CLI11 keeps them.
+    EXPECT_EQ(run.out.find(" TEXT"), std::string::npos) << run.out;
+    EXPECT_EQ(run.out.find(" INT"), std::string::npos) << run.out;
   }
-  EXPECT_EQ(Run({"--help"}).code, 0);
+  const CliRun help = Run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_EQ(help.out.find(" TEXT"), std::string::npos) << help.out;
   EXPECT_NE(Run({"node", "--help"}).out.find("Example:\n  muster node list\n"),
             std::string::npos);
 }
