@@ -51,8 +51,12 @@ Runtime::Runtime(RuntimeOptions options, Scheduler* scheduler,
   if (Planted(PlantedBug::kFenceByTimerOnly)) PollFence();
 }
 
+void Runtime::ForgetFence() {
+  if (knows_fence_.exchange(false)) fence_->WhenExtended(nullptr);
+}
+
 Runtime::~Runtime() {
-  fence_->WhenExtended(nullptr);
+  ForgetFence();
   absl::flat_hash_map<uint64_t, std::shared_ptr<Process>> processes;
   {
     MutexLock lock(&mu_);
@@ -293,6 +297,7 @@ void Runtime::Stop(const Pid& from, const Pid& pid, absl::Duration limit,
 }
 
 void Runtime::KillAll() {
+  ForgetFence();
   std::vector<std::shared_ptr<Process>> processes;
   {
     MutexLock lock(&mu_);

@@ -467,6 +467,8 @@ class Runtime {
   // `from` has ended.
   void SendLinkExit(const Pid& from, const Pid& to, const ExitReason& reason,
                     LinkIds link);
+  // The fence may go before this object does, once every process is killed.
+  void ForgetFence();
   // A planted bug's (R10): looks at the fence now and then.
   void PollFence();
   template <typename Event>
@@ -501,6 +503,7 @@ class Runtime {
   std::atomic<size_t> sleeps_{0};
   // Relaxed: read by people only.
   mutable std::atomic<uint64_t> replies_dropped_{0};
+  std::atomic<bool> knows_fence_{true};
   std::atomic<bool> polled_fence_{true};
 
   mutable Mutex mu_;
