@@ -325,13 +325,30 @@ class Simulation {
     return ChildName(kTree, kChildren[Below(4)]);
   }
 
-  void Answered(const std::string& call, const std::string& session,
-                CallResult result) {
-    --pending_[session];
-    HistoryEvent& event =
-        recorder_->Add(result.status.ok() ? EventKind::kOk : EventKind::kError);
+  // An operation begins, which counts as pending until Ended().
+  HistoryEvent& Begun(const std::string& session, const std::string& call,
+                      absl::string_view op, const std::string& name) {
+    ++pending_[session];
+    HistoryEvent& event = recorder_->Add(EventKind::kInvoke);
     event.session = session;
     event.call = call;
+    event.op = std::string(op);
+    event.name = name;
+    return event;
+  }
+  HistoryEvent& Ended(const std::string& session, const std::string& call,
+                      bool ok) {
+    --pending_[session];
+    HistoryEvent& event =
+        recorder_->Add(ok ? EventKind::kOk : EventKind::kError);
+    event.session = session;
+    event.call = call;
+    return event;
+  }
+
+  void Answered(const std::string& call, const std::string& session,
+                CallResult result) {
+    HistoryEvent& event = Ended(session, call, result.status.ok());
     event.epoch = result.epoch;
     if (result.status.ok()) {
       const auto value = result.reply.Take<CounterValue>();
@@ -353,15 +370,7 @@ class Simulation {
     if (slow_ms > 0) {
       options.metadata.emplace_back(kSlowKey, absl::StrCat(slow_ms));
     }
-    {
-      HistoryEvent& event = recorder_->Add(EventKind::kInvoke);
-      event.session = session;
-      event.call = call;
-      event.op = std::string(op);
-      event.name = name;
-      event.value = op == "add" ? 1 : 0;
-    }
-    ++pending_[session];
+    Begun(session, call, op, name).value = op == "add" ? 1 : 0;
     Payload request;
     absl::string_view path = kGetValue;
     if (op == "add") {
@@ -422,14 +431,7 @@ class Simulation {
             return;
           }
           const std::string call = absl::StrCat(++last_call_);
-          {
-            HistoryEvent& event = recorder_->Add(EventKind::kInvoke);
-            event.session = session;
-            event.call = call;
-            event.op = "register";
-            event.name = name;
-            event.key = pid->ToString();
-          }
+          Begun(session, call, "register", name).key = pid->ToString();
           cluster_.node(via).registry().Register(
               name, *pid,
               [this, via, name, session, call,
@@ -442,11 +444,7 @@ class Simulation {
                   const std::string& call, const Pid& pid,
                   const absl::StatusOr<Epoch>& epoch) {
     if (!recorder_->open()) return;
-    --pending_[session];
-    HistoryEvent& event =
-        recorder_->Add(epoch.ok() ? EventKind::kOk : EventKind::kError);
-    event.session = session;
-    event.call = call;
+    HistoryEvent& event = Ended(session, call, epoch.ok());
     if (epoch.ok()) {
       event.epoch = *epoch;
       ++coverage_["registrations"];
@@ -471,23 +469,11 @@ class Simulation {
   void Unregister(int via, const std::string& name, const std::string& session,
                   const Pid& pid) {
     const std::string call = absl::StrCat(++last_call_);
-    {
-      HistoryEvent& event = recorder_->Add(EventKind::kInvoke);
-      event.session = session;
-      event.call = call;
-      event.op = "unregister";
-      event.name = name;
-      event.key = pid.ToString();
-    }
-    ++pending_[session];
+    Begun(session, call, "unregister", name).key = pid.ToString();
     cluster_.node(via).registry().Unregister(
         name, [this, session, call](absl::Status status) {
           if (!recorder_->open()) return;
-          --pending_[session];
-          HistoryEvent& event =
-              recorder_->Add(status.ok() ? EventKind::kOk : EventKind::kError);
-          event.session = session;
-          event.call = call;
+          HistoryEvent& event = Ended(session, call, status.ok());
           if (!status.ok()) {
             event.outcome = std::string(OutcomeName(OutcomeOf(status)));
             event.reason = status.code() == absl::StatusCode::kNotFound
