@@ -799,10 +799,18 @@ class Simulation {
   }
   // The trouble goes on for at least so long.
   void Stay(absl::Duration span) { stay_until_ = Now() + span; }
-  // A node of a slow clock loses the store and is called all the time.
+  // A node of a slow clock loses the store and is called all the time. Every
+  // other time it loses the others too: nobody can tell it that it is dead
+  // (guarantees R9), and its fence alone keeps it from acting.
   void SlowNodeLosesStore() {
     if (!cluster_.IsJoined(slow_)) return;
-    LoseStore(slow_, Between(4000, 6000), SimCut::kSilent);
+    const absl::Duration span = Between(4000, 6000);
+    LoseStore(slow_, span, SimCut::kSilent);
+    if (Chance(50)) {
+      for (int i = 0; i < kNodes; ++i) {
+        if (i != slow_) Cut(slow_, i, /*one_way=*/false, span);
+      }
+    }
     busy_until_ = Now() + absl::Seconds(5);
   }
   void Flood() {
