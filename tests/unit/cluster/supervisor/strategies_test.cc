@@ -299,8 +299,9 @@ TEST_F(StrategiesTest, TheJournalTellsWhatHappened) {
     if (event.supervisor() == "s") kinds.push_back(event.kind());
   }
   EXPECT_THAT(kinds,
-              ElementsAre("supervisor.started", "child.started", "child.exited",
-                          "child.restarted", "child.terminated"));
+              ElementsAre("supervisor.started", "name.claimed", "child.started",
+                          "child.exited", "name.claimed", "child.restarted",
+                          "child.terminated", "name.released"));
   const store::v1::EventRecord exited = Events("child.exited")[0];
   EXPECT_EQ(exited.child(), "a");
   EXPECT_EQ(exited.name(), "s_a");

@@ -36,7 +36,8 @@ TEST(AddressTest, OtherAddressesAreRefusedWithTheReason) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_EQ(ReasonOf(status), "NOT_LOOPBACK") << text;
     EXPECT_EQ(OutcomeOf(status), Outcome::kNotExecuted);
-    EXPECT_THAT(std::string(status.message()), HasSubstr("elsewhere give --tls-dir"));
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("elsewhere give --tls-dir"));
     EXPECT_THAT(std::string(status.message()), HasSubstr("127.0.0.1:7001"));
   }
 }
