@@ -133,7 +133,7 @@ def crash(t, trials):
 
 @row("F2", "loss of a host: node and sentinel, network cut first",
      "its network is cut, then SIGKILL to both", 50,
-     "first good call to each of its names: p99 at most 5,000 ms", smoke=1)
+     "first good call to each of its names: p99 at most 5,000 ms")
 def host_loss(t, trials):
     failover, rejoin = [], []
     for _ in range(trials):
@@ -184,8 +184,7 @@ def short_pause(t, trials):
 
 @row("F3b", "node stopped for 8 s, longer than F",
      "SIGSTOP, SIGCONT after 8 s", 30,
-     "its names answer elsewhere in at most 5,000 ms; the old owner never acts",
-     smoke=1)
+     "its names answer elsewhere in at most 5,000 ms; the old owner never acts")
 def long_pause(t, trials):
     failover = []
     for _ in range(trials):
@@ -238,7 +237,7 @@ def _cut_off(t, trials, seconds):
 
 
 @row("F6-2s", "node cut from everything for 2 s",
-     "the router drops its packets both ways", 50, "nothing moves", smoke=1)
+     "the router drops its packets both ways", 50, "nothing moves")
 def cut_2s(t, trials):
     owners = t.cluster.owners()
     result = _cut_off(t, trials, 2)
@@ -263,7 +262,7 @@ def cut_60s(t, trials):
 
 @row("F8", "node cut from its peers, the store reachable",
      "the router drops packets between it and every other node for 6 s", 50,
-     "0 takeovers", smoke=1)
+     "0 takeovers")
 def cut_from_peers(t, trials):
     for _ in range(trials):
         name, _ = t.victim()
@@ -476,7 +475,7 @@ def restart_all(t, trials):
 
 @row("F38", "drain of every node in turn under load (rolling restart)",
      "SIGTERM to one node after another, each started again", 20,
-     "0 failed calls", smoke=1)
+     "0 failed calls")
 def rolling_drain(t, trials):
     seconds = []
     failed_before = failures(t)
