@@ -20,6 +20,7 @@
 #include "node/base/planted.h"
 #include "node/peer/codec.h"
 #include "node/peer/target.h"
+#include "node/process/process.h"
 #include "node/types/names.h"
 #include "node/types/pid.h"
 #include "node/types/status.h"
@@ -85,7 +86,15 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     decltype(waiting_) dropped;
     MutexLock lock(&mu_);
     dropped.swap(waiting_);
+    waiting_names_.store(0, std::memory_order_relaxed);
   }
+  bool Waits(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_) {
+    // Relaxed: who has made a name wait sees it, and nobody else must.
+    if (waiting_names_.load(std::memory_order_relaxed) == 0) return false;
+    MutexLock lock(&mu_);
+    return waiting_.contains(name);
+  }
+  void OnLost(Lost lost) { lost_ = std::move(lost); }
 
  private:
   // A message to a cluster-wide name on its way.
@@ -101,9 +110,6 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   struct Cast {
     Cast(Request r, absl::AnyInvocable<void(absl::Status)> t)
         : request(std::move(r)), taken(std::move(t)) {}
-    void Done(const absl::Status& status) {
-      if (taken) taken(status);
-    }
     Request request;
     absl::AnyInvocable<void(absl::Status)> taken;
     bool asked = false;
@@ -117,17 +123,39 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     bool asked = false;
   };
 
+  // Who waits for the store to say where a name is.
+  struct Waiter {
+    Waiter(Epoch a, absl::AnyInvocable<void(Found)> d)
+        : above(a), done(std::move(d)) {}
+    Epoch above;
+    absl::AnyInvocable<void(Found)> done;
+    bool asked = false;  // For an epoch above its own.
+  };
+
   // Where a name is, under an epoch above `above`: from this node's copy, else
-  // from the store. Who joins others that wait may get an older answer.
+  // from the store. Who joins others that wait has its turn after them.
   void LookUp(const std::string& name, Epoch above,
               absl::AnyInvocable<void(Found)> done) ABSL_LOCKS_EXCLUDED(mu_);
+  // Asks the store for an epoch above `above`, for all who wait.
+  void Ask(const std::string& name, Epoch above) ABSL_LOCKS_EXCLUDED(mu_);
   // The smallest epoch that may serve a message (guarantees G5).
   Epoch FloorOf(const ServerRef& target, const Meta& meta) const;
+  // The greatest epoch that may not.
+  Epoch BelowFloor(const ServerRef& target, const Meta& meta) const {
+    return Before(FloorOf(target, meta));
+  }
   // Something without an answer goes to the name under `epoch`.
   void NoteSent(const std::string& name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  // True: something went to the name above `epoch`.
+  bool Overtook(const std::string& name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
   // Where its name is now.
   void ForwardReturned(Returned& message, const NameEntry& entry);
-  void LoseReroute(const ServerRef& target, absl::string_view why);
+  void LoseReroute(const Returned& message, absl::string_view why);
+  // How it went is told or, where nobody asked, counted (guarantees G9).
+  void Done(Cast& cast, const absl::Status& status);
+  void LoseInfo(const Told& told);
+  // What the store says, or this node if it runs the name under a later epoch.
+  Found OrHere(const std::string& name, const Found& found) const;
   // Hands the store's answer to all who wait for it.
   void Answer(const std::string& name, const Found& found)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -150,11 +178,13 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   Peers* const peers_;
 
   std::atomic<size_t> held_{0};  // Calls that wait in Finish.
+  Lost lost_;
 
-  Mutex mu_;
+  std::atomic<size_t> waiting_names_{0};  // The size of `waiting_`.
+  mutable Mutex mu_;
   // Name -> who waits for the store's answer, in order.
-  absl::flat_hash_map<std::string, std::deque<absl::AnyInvocable<void(Found)>>>
-      waiting_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, std::deque<Waiter>> waiting_
+      ABSL_GUARDED_BY(mu_);
   // The greatest epoch of each name to which a cast or info went from here;
   // names that are not in it went to none above `sent_floor_`.
   absl::flat_hash_map<std::string, Epoch> sent_ ABSL_GUARDED_BY(mu_);
@@ -169,11 +199,11 @@ void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
     return;
   }
   // Those who wait go first, whatever the copy knows by now.
-  const auto join = [this, &name, &done]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  const auto join = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto found = waiting_.find(name);
     if (found == waiting_.end()) return false;
     if (found->second.size() < kWaitingMax) {
-      found->second.push_back(std::move(done));
+      found->second.emplace_back(above, std::move(done));
       done = nullptr;
     }
     return true;
@@ -192,7 +222,9 @@ void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
     MutexLock lock(&mu_);
     joined = join();
     if (!joined) {
-      waiting_[name].push_back(std::move(done));
+      waiting_[name].emplace_back(above, std::move(done));
+      waiting_[name].front().asked = true;
+      waiting_names_.store(waiting_.size(), std::memory_order_relaxed);
       done = nullptr;
     }
   }
@@ -206,26 +238,52 @@ void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
              .status());
     return;
   }
-  if (joined) return;
+  if (!joined) Ask(name, above);
+}
+
+void NodeRouter::Core::Ask(const std::string& name, Epoch above) {
   names_->Resolve(name, above, [core = shared_from_this(), name](Found found) {
     core->Answer(name, found);
   });
 }
 
+Found NodeRouter::Core::OrHere(const std::string& name,
+                               const Found& found) const {
+  const auto process = runtime_->Find(runtime_->WhereIsGlobal(name));
+  if (process == nullptr) return found;
+  const Epoch epoch = process->global_epoch();
+  if (found.ok() && found->epoch >= epoch) return found;
+  NameEntry entry;
+  entry.name = name;
+  entry.pid = process->pid();
+  entry.epoch = epoch;
+  return entry;
+}
+
 void NodeRouter::Core::Answer(const std::string& name, const Found& found) {
   while (true) {
     absl::AnyInvocable<void(Found)> done;
+    Epoch above;
     {
       MutexLock lock(&mu_);
       const auto at = waiting_.find(name);
+      if (at == waiting_.end()) return;  // Dropped.
       if (at->second.empty()) {
         waiting_.erase(at);
+        waiting_names_.store(waiting_.size(), std::memory_order_relaxed);
         return;
       }
-      done = std::move(at->second.front());
-      at->second.pop_front();
+      Waiter& first = at->second.front();
+      above = first.above;
+      const bool known = !found.ok() || found->epoch > above ||
+                         std::exchange(first.asked, true);
+      if (known) {
+        done = std::move(first.done);
+        at->second.pop_front();
+      }
     }
-    done(found);
+    if (!done) return Ask(name, above);  // Those behind it wait for that, too.
+    done(OrHere(name, found));
   }
 }
 
@@ -316,7 +374,8 @@ void NodeRouter::Core::RouteCall(Request request,
       const std::string name = target.name();
       auto call = std::make_shared<Call>(std::move(request), std::move(slot));
       call->hops = call->request.meta.hops;
-      LookUp(name, Epoch(),
+      const Epoch below = BelowFloor(call->request.target, call->request.meta);
+      LookUp(name, below,
              [core = shared_from_this(), call](const Found& found) {
                core->Forward(call, found);
              });
@@ -432,7 +491,8 @@ void NodeRouter::Core::RouteCast(Request request,
     case ServerRef::Kind::kGlobal: {
       const std::string name = target.name();
       auto cast = std::make_shared<Cast>(std::move(request), std::move(taken));
-      LookUp(name, Epoch(),
+      const Epoch below = BelowFloor(cast->request.target, cast->request.meta);
+      LookUp(name, below,
              [core = shared_from_this(), cast](const Found& found) {
                core->Forward(cast, found);
              });
@@ -443,13 +503,22 @@ void NodeRouter::Core::RouteCast(Request request,
   if (taken) taken(std::move(status));
 }
 
+void NodeRouter::Core::Done(Cast& cast, const absl::Status& status) {
+  if (cast.taken) {
+    cast.taken(status);
+  } else if (!status.ok()) {
+    peers_->CountDropped();
+    if (lost_) lost_(cast.request.target, Info());
+  }
+}
+
 void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
   Request& request = cast->request;
-  if (!found.ok()) return cast->Done(NotFound(request.target, found));
+  if (!found.ok()) return Done(*cast, NotFound(request.target, found));
   if (const Epoch floor = FloorOf(request.target, request.meta);
       found->epoch < floor) {
     if (std::exchange(cast->asked, true)) {
-      return cast->Done(OlderThanSeen(request.target, floor));
+      return Done(*cast, OlderThanSeen(request.target, floor));
     }
     names_->Resolve(request.target.name(), Before(floor),
                     [core = shared_from_this(), cast](const Found& newer) {
@@ -458,15 +527,15 @@ void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
     return;
   }
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
-    return cast->Done(status);
-  }
-  if (found->pid.node == runtime_->node()) {
-    const absl::StatusOr<Pid> pid = FindHere(request.target, *found);
-    cast->Done(pid.ok() ? runtime_->CastLocal(*pid, std::move(request))
-                        : pid.status());
-    return;
+    return Done(*cast, status);
   }
   NoteSent(request.target.name(), found->epoch);
+  if (found->pid.node == runtime_->node()) {
+    const absl::StatusOr<Pid> pid = FindHere(request.target, *found);
+    Done(*cast, pid.ok() ? runtime_->CastLocal(*pid, std::move(request))
+                         : pid.status());
+    return;
+  }
   if (!cast->taken) {
     peers_->SendCast(found->pid.node, found->pid, request, nullptr);
     return;
@@ -474,7 +543,8 @@ void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
   peers_->SendCast(found->pid.node, found->pid, request,
                    [core = shared_from_this(), cast,
                     tried = found->epoch](const absl::Status& status) {
-                     if (!IsFencedTarget(status)) return cast->Done(status);
+                     if (!IsFencedTarget(status))
+                       return core->Done(*cast, status);
                      core->names_->Resolve(cast->request.target.name(), tried,
                                            [core, cast](const Found& newer) {
                                              core->Forward(cast, newer);
@@ -506,7 +576,7 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
     case ServerRef::Kind::kGlobal: {
       auto told =
           std::make_shared<Told>(target, std::move(info), std::move(meta));
-      LookUp(target.name(), Epoch(),
+      LookUp(target.name(), BelowFloor(told->target, told->meta),
              [core = shared_from_this(), told](const Found& found) {
                core->Forward(told, found);
              });
@@ -516,42 +586,45 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
 }
 
 void NodeRouter::Core::Forward(std::shared_ptr<Told> told, const Found& found) {
-  if (!found.ok()) return;
+  if (!found.ok()) return LoseInfo(*told);
   const std::string name = told->target.name();
   if (const Epoch floor = FloorOf(told->target, told->meta);
       found->epoch < floor) {
-    if (std::exchange(told->asked, true)) return;
+    if (std::exchange(told->asked, true)) return LoseInfo(*told);
     names_->Resolve(name, Before(floor),
                     [core = shared_from_this(), told](const Found& newer) {
                       core->Forward(told, newer);
                     });
     return;
   }
+  NoteSent(name, found->epoch);
   if (found->pid.node == runtime_->node()) {
-    runtime_->SendLocal(runtime_->WhereIsGlobal(name), std::move(told->info));
+    const absl::StatusOr<Pid> pid = FindHere(told->target, *found);
+    if (!pid.ok()) return LoseInfo(*told);
+    runtime_->SendLocal(*pid, std::move(told->info));
     return;
   }
-  NoteSent(name, found->epoch);
   told->meta.target_epoch = found->epoch;
   ++told->meta.hops;
   peers_->SendInfo(found->pid.node, told->target, told->info, told->meta);
 }
 
+bool NodeRouter::Core::Overtook(const std::string& name, Epoch epoch) {
+  MutexLock lock(&mu_);
+  const auto sent = sent_.find(name);
+  return (sent == sent_.end() ? sent_floor_ : sent->second) > epoch;
+}
+
 void NodeRouter::Core::Reroute(Returned returned) {
   const std::string name = returned.target.name();
   const Epoch tried = returned.meta.target_epoch;
-  bool overtaken;
-  {
-    MutexLock lock(&mu_);
-    const auto sent = sent_.find(name);
-    overtaken = (sent == sent_.end() ? sent_floor_ : sent->second) > tried;
-  }
-  if (overtaken) {
-    LoseReroute(returned.target, "something later has gone to where it is now");
+  // What is sent here once the name is takes no look-up.
+  if (Overtook(name, tried) || !runtime_->WhereIsGlobal(name).empty()) {
+    LoseReroute(returned, "something later has gone to where it is now");
     return;
   }
   if (returned.meta.hops > 1) {
-    LoseReroute(returned.target, "it has moved again");
+    LoseReroute(returned, "it has moved again");
     return;
   }
   LookUp(name, tried,
@@ -559,7 +632,16 @@ void NodeRouter::Core::Reroute(Returned returned) {
           message = std::make_shared<Returned>(std::move(returned))](
              const Found& found) {
            if (!found.ok() || found->epoch <= tried) {
-             core->LoseReroute(message->target, "nobody has it now");
+             core->LoseReroute(*message, "nobody has it now");
+             return;
+           }
+           // Something later may have waited before it.
+           if (core->Overtook(message->target.name(), tried)) {
+             core->LoseReroute(*message, "something later has gone before it");
+             return;
+           }
+           if (message->stands && !message->stands()) {
+             core->LoseReroute(*message, "what followed it is lost");
              return;
            }
            core->peers_->CountReroute(/*lost=*/false);
@@ -580,12 +662,13 @@ void NodeRouter::Core::ForwardReturned(Returned& message,
     } else if (status.ok()) {
       peers_->SendCast(entry.pid.node, entry.pid, cast, nullptr);
     }
-    if (!status.ok()) LoseReroute(message.target, status.message());
+    if (!status.ok()) LoseReroute(message, status.message());
     return;
   }
   if (here) {
-    runtime_->SendLocal(runtime_->WhereIsGlobal(message.target.name()),
-                        std::move(message.info));
+    const absl::StatusOr<Pid> pid = FindHere(message.target, entry);
+    if (!pid.ok()) return LoseReroute(message, pid.status().message());
+    runtime_->SendLocal(*pid, std::move(message.info));
     return;
   }
   message.meta.target_epoch = entry.epoch;
@@ -593,9 +676,16 @@ void NodeRouter::Core::ForwardReturned(Returned& message,
   peers_->SendInfo(entry.pid.node, message.target, message.info, message.meta);
 }
 
-void NodeRouter::Core::LoseReroute(const ServerRef& target,
+void NodeRouter::Core::LoseInfo(const Told& told) {
+  peers_->CountDropped();
+  if (lost_) lost_(told.target, told.info);
+}
+
+void NodeRouter::Core::LoseReroute(const Returned& message,
                                    absl::string_view why) {
+  const ServerRef& target = message.target;
   peers_->CountReroute(/*lost=*/true);
+  if (lost_) lost_(target, message.info);
   const uint64_t lost = peers_->stats().reroutes_lost;
   // The first, and then more and more seldom.
   if ((lost & (lost - 1)) != 0) return;
@@ -645,6 +735,12 @@ void NodeRouter::RouteCast(Request request,
                            absl::AnyInvocable<void(absl::Status)> taken) {
   core_->RouteCast(std::move(request), std::move(taken));
 }
+
+bool NodeRouter::Waits(absl::string_view name) const {
+  return core_->Waits(name);
+}
+
+void NodeRouter::OnLost(Lost lost) { core_->OnLost(std::move(lost)); }
 
 void NodeRouter::RouteSignal(Signal signal) {
   core_->RouteSignal(std::move(signal));

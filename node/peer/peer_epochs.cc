@@ -144,7 +144,8 @@ void Peers::Impl::Return(const ConnPtr& conn, const absl::Status& why,
   SubmitAnswer(conn->session, Item(Frame::kReturned, SerializeFrame(frame)));
 }
 
-void Peers::Impl::DeliverReturned(peer::v1::Returned& returned) {
+void Peers::Impl::DeliverReturned(const ConnPtr& conn,
+                                  peer::v1::Returned& returned) {
   std::function<void(Returned)> takes;
   {
     MutexLock lock(&mu_);
@@ -175,6 +176,14 @@ void Peers::Impl::DeliverReturned(peer::v1::Returned& returned) {
     Count(counters_.signals_dropped);
     return;
   }
+  message->stands = [weak = weak_from_this(),
+                     weak_session = WeakSession(conn->session)] {
+    const std::shared_ptr<Impl> impl = weak.lock();
+    const SessionPtr session = weak_session.lock();
+    if (impl == nullptr || session == nullptr) return false;
+    MutexLock lock(&impl->mu_);
+    return session->open;
+  };
   takes(*std::move(message));
 }
 

@@ -34,6 +34,10 @@ class Router {
   // is lost without a word if there is no way to deliver it, but never for
   // lack of room. Never a Down.
   virtual void RouteSignal(Signal signal) = 0;
+  // True: messages to this cluster-wide name wait here. What follows them must
+  // come the same way, even if the name is on this node by now (guarantees G9).
+  // Cheap as long as nothing waits.
+  virtual bool Waits(absl::string_view) const { return false; }
   // Opens a stream to `node` unless there is one; tells nobody.
   virtual void Reach(absl::string_view node) = 0;
 };

@@ -356,6 +356,14 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
   return Pid();
 }
 
+Pid Runtime::ShortcutTo(const ServerRef& target) const {
+  if (target.kind() == ServerRef::Kind::kGlobal && router_ != nullptr &&
+      router_->Waits(target.name())) {
+    return Pid();
+  }
+  return ResolveHere(target);
+}
+
 bool Runtime::IsElsewhere(const ServerRef& target) const {
   // The null pid and the null name are nobody's, anywhere (otp C2).
   switch (target.kind()) {
@@ -384,7 +392,7 @@ ServerRef Runtime::ResolveVia(const ServerRef& target) const {
 
 void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
   request.target = ResolveVia(request.target);
-  const Pid here = ResolveHere(request.target);
+  const Pid here = ShortcutTo(request.target);
   if (!here.empty()) {
     CallLocal(here, std::move(request), std::move(slot));
   } else if (!IsElsewhere(request.target)) {
@@ -399,7 +407,7 @@ void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
 void Runtime::Cast(Request request,
                    absl::AnyInvocable<void(absl::Status)> taken) {
   request.target = ResolveVia(request.target);
-  const Pid here = ResolveHere(request.target);
+  const Pid here = ShortcutTo(request.target);
   if (here.empty() && IsElsewhere(request.target) && router_ != nullptr) {
     router_->RouteCast(std::move(request), std::move(taken));
     return;
@@ -418,7 +426,7 @@ void Runtime::Cast(Request request,
 absl::Status Runtime::CastAndForget(Request request) {
   request.target = ResolveVia(request.target);
   absl::Status taken;
-  const Pid here = ResolveHere(request.target);
+  const Pid here = ShortcutTo(request.target);
   if (!here.empty()) {
     taken = CastLocal(here, std::move(request));
   } else if (IsElsewhere(request.target) && router_ != nullptr) {
@@ -429,7 +437,7 @@ absl::Status Runtime::CastAndForget(Request request) {
 
 void Runtime::Send(const ServerRef& target, Info info, Meta meta) {
   const ServerRef to = ResolveVia(target);
-  const Pid here = ResolveHere(to);
+  const Pid here = ShortcutTo(to);
   if (!here.empty()) {
     SendLocal(here, std::move(info), to.alias());
   } else if (IsElsewhere(to) && router_ != nullptr) {
