@@ -51,6 +51,10 @@ class StaleRegistry final : public NameRegistry {
                absl::AnyInvocable<void(absl::Status)> done) override {
     store.Confirm(name, owner, epoch, std::move(done));
   }
+  void ConfirmMember(const Pid& owner,
+                     absl::AnyInvocable<void(absl::Status)> done) override {
+    store.ConfirmMember(owner, std::move(done));
+  }
   void Register(absl::string_view, const Pid&,
                 absl::AnyInvocable<void(absl::StatusOr<Epoch>)>) override {}
   void Unregister(absl::string_view,
