@@ -39,10 +39,16 @@ using Found = absl::StatusOr<NameEntry>;
 constexpr size_t kSentMax = 100'000;
 
 // The greatest epoch below `epoch`.
-Epoch Before(Epoch epoch) {
+Epoch JustBelow(Epoch epoch) {
   if (epoch.revision > 0) {
     --epoch.revision;
   }
+  return epoch;
+}
+
+// The smallest epoch above `epoch`.
+Epoch JustAbove(Epoch epoch) {
+  ++epoch.revision;
   return epoch;
 }
 
@@ -89,11 +95,12 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     waiting_names_.store(0, std::memory_order_relaxed);
   }
   bool Waits(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_) {
-    // Relaxed: who has made a name wait sees it, and nobody else must.
-    if (waiting_names_.load(std::memory_order_relaxed) == 0) return false;
+    if (NobodyWaits()) return false;
     MutexLock lock(&mu_);
     return waiting_.contains(name);
   }
+  // Something goes to the name under `epoch`, or may: see Router::Serves.
+  void NoteSent(absl::string_view name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
   void OnLost(Lost lost) { lost_ = std::move(lost); }
 
  private:
@@ -104,7 +111,6 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     Request request;
     std::shared_ptr<CallSlot> slot;
     bool tried = false;  // At another node.
-    bool asked = false;  // For an epoch that had been seen.
     uint32_t hops = 0;   // As it came.
   };
   struct Cast {
@@ -112,7 +118,6 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
         : request(std::move(r)), taken(std::move(t)) {}
     Request request;
     absl::AnyInvocable<void(absl::Status)> taken;
-    bool asked = false;
   };
   struct Told {
     Told(ServerRef t, Info i, Meta m)
@@ -120,32 +125,32 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     ServerRef target;
     Info info;
     Meta meta;
-    bool asked = false;
   };
 
   // Who waits for the store to say where a name is.
   struct Waiter {
-    Waiter(Epoch a, absl::AnyInvocable<void(Found)> d)
-        : above(a), done(std::move(d)) {}
-    Epoch above;
+    Waiter(Epoch m, absl::AnyInvocable<void(Found)> d)
+        : min_epoch(m), done(std::move(d)) {}
+    Epoch min_epoch;
     absl::AnyInvocable<void(Found)> done;
-    bool asked = false;  // For an epoch above its own.
   };
 
-  // Where a name is, under an epoch above `above`: from this node's copy, else
-  // from the store. Who joins others that wait has its turn after them.
-  void LookUp(const std::string& name, Epoch above,
+  // Relaxed: who has made a name wait sees it, and nobody else must.
+  bool NobodyWaits() const {
+    return waiting_names_.load(std::memory_order_relaxed) == 0;
+  }
+  // Where a name is, under an epoch that FloorOf() allows when `done` is
+  // called: from this node's copy, else from the store. Who joins others that
+  // wait has its turn after them.
+  void LookUp(const std::string& name, Epoch min_epoch,
               absl::AnyInvocable<void(Found)> done) ABSL_LOCKS_EXCLUDED(mu_);
   // Asks the store for an epoch above `above`, for all who wait.
   void Ask(const std::string& name, Epoch above) ABSL_LOCKS_EXCLUDED(mu_);
-  // The smallest epoch that may serve a message (guarantees G5).
-  Epoch FloorOf(const ServerRef& target, const Meta& meta) const;
-  // The greatest epoch that may not.
-  Epoch BelowFloor(const ServerRef& target, const Meta& meta) const {
-    return Before(FloorOf(target, meta));
-  }
-  // Something without an answer goes to the name under `epoch`.
-  void NoteSent(const std::string& name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  // The same for who was refused under `tried`; waits for nobody.
+  void LookAgain(const std::string& name, Epoch min_epoch, Epoch tried,
+                 absl::AnyInvocable<void(Found)> done);
+  // The smallest epoch that may serve a message for the name (guarantees G5).
+  Epoch FloorOf(absl::string_view name, Epoch min_epoch) const;
   // True: something went to the name above `epoch`.
   bool Overtook(const std::string& name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
   // Where its name is now.
@@ -154,10 +159,11 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   // How it went is told or, where nobody asked, counted (guarantees G9).
   void Done(Cast& cast, const absl::Status& status);
   void LoseInfo(const Told& told);
-  // What the store says, or this node if it runs the name under a later epoch.
-  Found OrHere(const std::string& name, const Found& found) const;
-  // Hands the store's answer to all who wait for it.
-  void Answer(const std::string& name, const Found& found)
+  // What the store has said, or what is known here of a later epoch by now.
+  Found Newest(const std::string& name, const Found& found) const;
+  // Hands the store's answer, to a question for more than `above`, to all who
+  // wait for it.
+  void Answer(const std::string& name, Epoch above, const Found& found)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Why `found` holds no entry, for the caller.
   absl::Status NotFound(const ServerRef& target, const Found& found) const;
@@ -191,7 +197,7 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   Epoch sent_floor_ ABSL_GUARDED_BY(mu_);
 };
 
-void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
+void NodeRouter::Core::LookUp(const std::string& name, Epoch min_epoch,
                               absl::AnyInvocable<void(Found)> done) {
   // Invalid names never get as far as the store.
   if (absl::Status status = ValidateName(name); !status.ok()) {
@@ -203,27 +209,27 @@ void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
     const auto found = waiting_.find(name);
     if (found == waiting_.end()) return false;
     if (found->second.size() < kWaitingMax) {
-      found->second.emplace_back(above, std::move(done));
+      found->second.emplace_back(min_epoch, std::move(done));
       done = nullptr;
     }
     return true;
   };
-  bool joined;
-  {
+  bool joined = false;
+  if (!NobodyWaits()) {
     MutexLock lock(&mu_);
     joined = join();
   }
+  const Epoch floor = FloorOf(name, min_epoch);
   if (!joined) {
     std::optional<NameEntry> entry = names_->WhereIs(name);
-    if (entry.has_value() && entry->epoch > above) {
+    if (entry.has_value() && entry->epoch >= floor) {
       done(*std::move(entry));
       return;
     }
     MutexLock lock(&mu_);
     joined = join();
     if (!joined) {
-      waiting_[name].emplace_back(above, std::move(done));
-      waiting_[name].front().asked = true;
+      waiting_[name].emplace_back(min_epoch, std::move(done));
       waiting_names_.store(waiting_.size(), std::memory_order_relaxed);
       done = nullptr;
     }
@@ -238,32 +244,41 @@ void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
              .status());
     return;
   }
-  if (!joined) Ask(name, above);
+  if (!joined) Ask(name, JustBelow(floor));
 }
 
 void NodeRouter::Core::Ask(const std::string& name, Epoch above) {
-  names_->Resolve(name, above, [core = shared_from_this(), name](Found found) {
-    core->Answer(name, found);
-  });
+  names_->Resolve(name, above,
+                  [core = shared_from_this(), name, above](const Found& found) {
+                    core->Answer(name, above, found);
+                  });
 }
 
-Found NodeRouter::Core::OrHere(const std::string& name,
+Found NodeRouter::Core::Newest(const std::string& name,
                                const Found& found) const {
-  const auto process = runtime_->Find(runtime_->WhereIsGlobal(name));
-  if (process == nullptr) return found;
-  const Epoch epoch = process->global_epoch();
-  if (found.ok() && found->epoch >= epoch) return found;
-  NameEntry entry;
-  entry.name = name;
-  entry.pid = process->pid();
-  entry.epoch = epoch;
-  return entry;
+  Found newest = found;
+  const auto take = [&newest](NameEntry entry) {
+    if (newest.ok() && newest->epoch >= entry.epoch) return;
+    newest = std::move(entry);
+  };
+  if (auto known = names_->WhereIs(name)) take(*std::move(known));
+  if (const auto process = runtime_->Find(runtime_->WhereIsGlobal(name))) {
+    NameEntry entry;
+    entry.name = name;
+    entry.pid = process->pid();
+    entry.epoch = process->global_epoch();
+    take(std::move(entry));
+  }
+  return newest;
 }
 
-void NodeRouter::Core::Answer(const std::string& name, const Found& found) {
+void NodeRouter::Core::Answer(const std::string& name, Epoch above,
+                              const Found& found) {
   while (true) {
+    Found newest = Newest(name, found);
+    const Epoch seen = FloorOf(name, Epoch());
+    Epoch floor;
     absl::AnyInvocable<void(Found)> done;
-    Epoch above;
     {
       MutexLock lock(&mu_);
       const auto at = waiting_.find(name);
@@ -274,26 +289,45 @@ void NodeRouter::Core::Answer(const std::string& name, const Found& found) {
         return;
       }
       Waiter& first = at->second.front();
-      above = first.above;
-      const bool known = !found.ok() || found->epoch > above ||
-                         std::exchange(first.asked, true);
-      if (known) {
+      floor = std::max(seen, first.min_epoch);
+      // The question was another one than that of the first who waits.
+      const bool unasked =
+          newest.ok()
+              ? newest->epoch < floor && above < JustBelow(floor)
+              : absl::IsNotFound(newest.status()) && above > JustBelow(floor);
+      if (!unasked) {
         done = std::move(first.done);
         at->second.pop_front();
       }
     }
-    if (!done) return Ask(name, above);  // Those behind it wait for that, too.
-    done(OrHere(name, found));
+    if (!done)
+      return Ask(name, JustBelow(floor));  // Those behind it wait, too.
+    if (newest.ok() && newest->epoch < floor) {
+      newest = OlderThanSeen(ServerRef::Global(name), floor);
+    }
+    done(std::move(newest));
   }
 }
 
-Epoch NodeRouter::Core::FloorOf(const ServerRef& target,
-                                const Meta& meta) const {
-  if (Planted(PlantedBug::kRoutesGoBack)) return meta.min_epoch;
-  return std::max(meta.min_epoch, peers_->Seen(target.name()));
+void NodeRouter::Core::LookAgain(const std::string& name, Epoch min_epoch,
+                                 Epoch tried,
+                                 absl::AnyInvocable<void(Found)> done) {
+  const Epoch floor = FloorOf(name, min_epoch);
+  names_->Resolve(name, std::max(tried, JustBelow(floor)),
+                  [name, floor, done = std::move(done)](Found found) mutable {
+                    if (found.ok() && found->epoch < floor) {
+                      found = OlderThanSeen(ServerRef::Global(name), floor);
+                    }
+                    done(std::move(found));
+                  });
 }
 
-void NodeRouter::Core::NoteSent(const std::string& name, Epoch epoch) {
+Epoch NodeRouter::Core::FloorOf(absl::string_view name, Epoch min_epoch) const {
+  if (Planted(PlantedBug::kRoutesGoBack)) return min_epoch;
+  return std::max(min_epoch, peers_->Seen(name));
+}
+
+void NodeRouter::Core::NoteSent(absl::string_view name, Epoch epoch) {
   MutexLock lock(&mu_);
   if (sent_.size() >= kSentMax && !sent_.contains(name)) {
     for (const auto& [other, sent] : sent_) {
@@ -374,8 +408,7 @@ void NodeRouter::Core::RouteCall(Request request,
       const std::string name = target.name();
       auto call = std::make_shared<Call>(std::move(request), std::move(slot));
       call->hops = call->request.meta.hops;
-      const Epoch below = BelowFloor(call->request.target, call->request.meta);
-      LookUp(name, below,
+      LookUp(name, call->request.meta.min_epoch,
              [core = shared_from_this(), call](const Found& found) {
                core->Forward(call, found);
              });
@@ -391,18 +424,6 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
     Finish(call, CallResult(std::move(status)));
   };
   if (!found.ok()) return fail(NotFound(request.target, found));
-  if (const Epoch floor = FloorOf(request.target, request.meta);
-      found->epoch < floor) {
-    // Never back to an epoch below one that was seen (guarantees G5).
-    if (std::exchange(call->asked, true)) {
-      return fail(OlderThanSeen(request.target, floor));
-    }
-    names_->Resolve(request.target.name(), Before(floor),
-                    [core = shared_from_this(), call](const Found& newer) {
-                      core->Forward(call, newer);
-                    });
-    return;
-  }
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
     return fail(std::move(status));
   }
@@ -430,8 +451,8 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
           return;
         }
         // It did not run there and will not: look again, and only there.
-        core->names_->Resolve(
-            call->request.target.name(), tried,
+        core->LookAgain(
+            call->request.target.name(), call->request.meta.min_epoch, tried,
             [core, call](const Found& newer) { core->Forward(call, newer); });
       });
   CancelWith(*call->slot, attempt);
@@ -454,11 +475,10 @@ void NodeRouter::Core::Finish(const std::shared_ptr<Call>& call,
   }
   held_.fetch_add(1, std::memory_order_relaxed);
   call->request.meta.hops = call->hops;
-  call->asked = false;
   runtime_->scheduler().At(next, [core = shared_from_this(), call] {
     core->held_.fetch_sub(1, std::memory_order_relaxed);
     core->LookUp(
-        call->request.target.name(), Epoch(),
+        call->request.target.name(), call->request.meta.min_epoch,
         [core, call](const Found& found) { core->Forward(call, found); });
   });
 }
@@ -491,8 +511,7 @@ void NodeRouter::Core::RouteCast(Request request,
     case ServerRef::Kind::kGlobal: {
       const std::string name = target.name();
       auto cast = std::make_shared<Cast>(std::move(request), std::move(taken));
-      const Epoch below = BelowFloor(cast->request.target, cast->request.meta);
-      LookUp(name, below,
+      LookUp(name, cast->request.meta.min_epoch,
              [core = shared_from_this(), cast](const Found& found) {
                core->Forward(cast, found);
              });
@@ -515,17 +534,6 @@ void NodeRouter::Core::Done(Cast& cast, const absl::Status& status) {
 void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
   Request& request = cast->request;
   if (!found.ok()) return Done(*cast, NotFound(request.target, found));
-  if (const Epoch floor = FloorOf(request.target, request.meta);
-      found->epoch < floor) {
-    if (std::exchange(cast->asked, true)) {
-      return Done(*cast, OlderThanSeen(request.target, floor));
-    }
-    names_->Resolve(request.target.name(), Before(floor),
-                    [core = shared_from_this(), cast](const Found& newer) {
-                      core->Forward(cast, newer);
-                    });
-    return;
-  }
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
     return Done(*cast, status);
   }
@@ -540,16 +548,17 @@ void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
     peers_->SendCast(found->pid.node, found->pid, request, nullptr);
     return;
   }
-  peers_->SendCast(found->pid.node, found->pid, request,
-                   [core = shared_from_this(), cast,
-                    tried = found->epoch](const absl::Status& status) {
-                     if (!IsFencedTarget(status))
-                       return core->Done(*cast, status);
-                     core->names_->Resolve(cast->request.target.name(), tried,
-                                           [core, cast](const Found& newer) {
-                                             core->Forward(cast, newer);
-                                           });
-                   });
+  peers_->SendCast(
+      found->pid.node, found->pid, request,
+      [core = shared_from_this(), cast,
+       tried = found->epoch](const absl::Status& status) {
+        if (!IsFencedTarget(status)) {
+          return core->Done(*cast, status);
+        }
+        core->LookAgain(
+            cast->request.target.name(), cast->request.meta.min_epoch, tried,
+            [core, cast](const Found& newer) { core->Forward(cast, newer); });
+      });
 }
 
 void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
@@ -576,7 +585,7 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
     case ServerRef::Kind::kGlobal: {
       auto told =
           std::make_shared<Told>(target, std::move(info), std::move(meta));
-      LookUp(target.name(), BelowFloor(told->target, told->meta),
+      LookUp(target.name(), told->meta.min_epoch,
              [core = shared_from_this(), told](const Found& found) {
                core->Forward(told, found);
              });
@@ -587,17 +596,7 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
 
 void NodeRouter::Core::Forward(std::shared_ptr<Told> told, const Found& found) {
   if (!found.ok()) return LoseInfo(*told);
-  const std::string name = told->target.name();
-  if (const Epoch floor = FloorOf(told->target, told->meta);
-      found->epoch < floor) {
-    if (std::exchange(told->asked, true)) return LoseInfo(*told);
-    names_->Resolve(name, Before(floor),
-                    [core = shared_from_this(), told](const Found& newer) {
-                      core->Forward(told, newer);
-                    });
-    return;
-  }
-  NoteSent(name, found->epoch);
+  NoteSent(told->target.name(), found->epoch);
   if (found->pid.node == runtime_->node()) {
     const absl::StatusOr<Pid> pid = FindHere(told->target, *found);
     if (!pid.ok()) return LoseInfo(*told);
@@ -618,8 +617,7 @@ bool NodeRouter::Core::Overtook(const std::string& name, Epoch epoch) {
 void NodeRouter::Core::Reroute(Returned returned) {
   const std::string name = returned.target.name();
   const Epoch tried = returned.meta.target_epoch;
-  // What is sent here once the name is takes no look-up.
-  if (Overtook(name, tried) || !runtime_->WhereIsGlobal(name).empty()) {
+  if (Overtook(name, tried)) {
     LoseReroute(returned, "something later has gone to where it is now");
     return;
   }
@@ -627,11 +625,11 @@ void NodeRouter::Core::Reroute(Returned returned) {
     LoseReroute(returned, "it has moved again");
     return;
   }
-  LookUp(name, tried,
+  LookUp(name, JustAbove(tried),
          [core = shared_from_this(), tried,
           message = std::make_shared<Returned>(std::move(returned))](
              const Found& found) {
-           if (!found.ok() || found->epoch <= tried) {
+           if (!found.ok()) {
              core->LoseReroute(*message, "nobody has it now");
              return;
            }
@@ -738,6 +736,10 @@ void NodeRouter::RouteCast(Request request,
 
 bool NodeRouter::Waits(absl::string_view name) const {
   return core_->Waits(name);
+}
+
+void NodeRouter::Serves(absl::string_view name, Epoch epoch) {
+  core_->NoteSent(name, epoch);
 }
 
 void NodeRouter::OnLost(Lost lost) { core_->OnLost(std::move(lost)); }

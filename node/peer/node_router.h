@@ -14,6 +14,7 @@
 #include "node/process/runtime.h"
 #include "node/registry/name_registry.h"
 #include "node/types/info.h"
+#include "node/types/pid.h"
 #include "node/types/server_ref.h"
 
 namespace muster {
@@ -46,6 +47,7 @@ class NodeRouter final : public Router {
   // of that process; noproc if the name is free.
   void RouteSignal(Signal signal) override;
   bool Waits(absl::string_view name) const override;
+  void Serves(absl::string_view name, Epoch epoch) override;
   void Reach(absl::string_view node) override { peers_->Reach(node); }
   // Told of each cast and info without an answer that is lost here, beside its
   // being counted; once, before the first is sent. Comes on any thread.

@@ -120,6 +120,7 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
   Pid far_starter;
   std::shared_ptr<MonitorRef> monitor;
   Pid holder;
+  if (!spawn.hold) TellServed(spawn.global_name, spawn.global_epoch);
   {
     MutexLock lock(&mu_);
     if (!spawn.local_name.empty()) {
@@ -189,6 +190,7 @@ void Runtime::Release(const Pid& pid, Epoch global_epoch) {
   auto process = Find(pid);
   if (process == nullptr) return;
   if (!process->AdoptClaim(global_epoch)) return;
+  TellServed(process->global_name(), global_epoch);
   {
     // Found by its name before Init runs. If it has just ended, it stays out.
     MutexLock lock(&mu_);
@@ -236,6 +238,7 @@ absl::Status Runtime::SetGlobalName(const Pid& pid, absl::string_view name,
   }
   absl::Status set = process->SetGlobalName(name, epoch);
   if (!set.ok()) return set;
+  TellServed(name, epoch);
   MutexLock lock(&mu_);
   if (processes_.contains(pid.number)) global_names_[name] = pid;
   return absl::OkStatus();
@@ -251,6 +254,10 @@ void Runtime::ClearGlobalName(absl::string_view name) {
     global_names_.erase(at);
   }
   if (auto process = Find(pid)) process->ClearGlobalName();
+}
+
+void Runtime::TellServed(absl::string_view name, Epoch epoch) {
+  if (router_ != nullptr && !name.empty()) router_->Serves(name, epoch);
 }
 
 uint64_t Runtime::NextRef() {

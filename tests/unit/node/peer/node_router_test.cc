@@ -325,6 +325,50 @@ TEST_F(NodeRouterTest, NothingOvertakesWhatWaitsByTheWayHere) {  // G9
   EXPECT_EQ(names_.resolves, 1u);
 }
 
+TEST_F(NodeRouterTest, AnEpochSeenWhileWaitingIsAskedForInTurn) {  // G5, G9
+  names_.hold = true;
+  a_.Cast("x", "one");
+  names_.store.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 50}));
+  // The name has moved since, which a message of its new owner tells.
+  const Pid here = a_.Start();
+  Meta meta;
+  meta.sender_name = "x";
+  meta.sender_epoch = Epoch{1, 60};
+  c_.peers->SendInfo("a", here, Info(core::v1::Epoch()), meta);
+  world_.RunReady();
+  ASSERT_EQ(a_.peers->Seen("x"), (Epoch{1, 60}));
+  names_.Release();
+  world_.RunReady();
+  EXPECT_EQ(names_.resolves, 2u);
+  EXPECT_EQ(names_.last_above, (Epoch{1, 59}));
+  a_.Cast("x", "two");  // Waits behind the first.
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
+  names_.Release();
+  world_.RunReady();
+  EXPECT_THAT(b_.seen.casts, testing::IsEmpty());
+  EXPECT_THAT(c_.seen.casts, ElementsAre("one", "two"));
+}
+
+TEST_F(NodeRouterTest, WhoWantsTooMuchDeniesOthersNothing) {  // guarantees G5
+  names_.hold = true;
+  auto result = std::make_shared<std::optional<CallResult>>();
+  Request request(ServerRef::Global("x"), "/t.T/Echo",
+                  Payload::FromBytes("hi"));
+  request.meta.min_epoch = Epoch{1, 99};  // No such epoch ever was.
+  a_.runtime.StartCall(std::move(request), [result](CallResult r) {
+    result->emplace(std::move(r));
+  });
+  a_.Cast("x", "one");
+  names_.Release();  // NOT_FOUND: nothing above 98.
+  ExpectError(*result, absl::StatusCode::kNotFound, "NOPROC");
+  EXPECT_EQ(names_.resolves, 2u);
+  EXPECT_EQ(names_.last_above, Epoch());
+  names_.store.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 50}));
+  names_.Release();
+  world_.RunReady();
+  EXPECT_THAT(b_.seen.casts, ElementsAre("one"));
+}
+
 TEST_F(NodeRouterTest, WhatALookUpLosesIsCounted) {  // guarantees G9
   names_.error = absl::UnavailableError("gone");
   std::vector<std::string> lost;
@@ -407,6 +451,26 @@ TEST_F(NodeRouterTest, NorBehindWhatWaitedBeforeItOrIsHere) {  // G9
   a_.Cast("x", "two");
   world_.RunReady();
   EXPECT_THAT(a_.seen.casts, ElementsAre("two"));
+  EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
+}
+
+TEST_F(NodeRouterTest, NorBehindWhatThisNodeHasServedMeanwhile) {  // G9
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 40}));
+  a_.Cast("x", "one");
+  // The name was here for a while; nothing of that went through the router.
+  const Pid here = a_.StartGlobal("x", {1, 60});
+  a_.Cast("x", "two");
+  world_.PauseLane(*b_.lane);
+  world_.RunReady();
+  EXPECT_THAT(a_.seen.casts, ElementsAre("two"));
+  a_.runtime.SendExit(Pid(), here, ExitReason::Kill());
+  world_.RunReady();
+  ASSERT_TRUE(a_.runtime.WhereIsGlobal("x").empty());
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 70}), {1, 70}));
+  world_.ResumeLane(*b_.lane);
+  world_.RunReady();
+  EXPECT_THAT(c_.seen.casts, testing::IsEmpty());
+  EXPECT_EQ(a_.peers->stats().rerouted, 0u);
   EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
 }
 
