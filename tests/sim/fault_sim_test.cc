@@ -1,4 +1,4 @@
-// Three nodes under one kind of trouble a seed, 2,000 seeds, and the checker
+// Three nodes under one kind of trouble a seed, many seeds, and the checker
 // of each guarantee over what happened. One seed in twenty runs twice and must
 // take the same way.
 //
