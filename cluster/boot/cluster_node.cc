@@ -164,6 +164,7 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
                                    membership_.get(), registry_.get());
   router_ = std::make_unique<NodeRouter>(runtime_.get(), registry_.get(),
                                          peers_.get());
+  router_->OnLost(options_.on_lost);
   runtime_->set_router(router_.get());
   runtime_->set_names(registry_.get());
   global_via_ = std::make_unique<GlobalVia>(registry_.get());

@@ -65,6 +65,8 @@ struct ClusterNodeOptions {
   std::string grpc_version;
   Profile profile;
   LocalParts local;
+  // See NodeRouter::OnLost; may be empty.
+  NodeRouter::Lost on_lost;
   // As in MembershipOptions.
   std::map<std::string, std::string> labels;
   std::string cluster_id_seen;

@@ -21,6 +21,8 @@ constexpr int kTriesMax = 5;
 constexpr absl::Duration kGraveRetry = absl::Milliseconds(50);
 // How often a delete whose answer was lost is asked again.
 constexpr int kDeleteTriesMax = 3;
+// And a question for what stands.
+constexpr int kConfirmTriesMax = 3;
 // How long a request to the store may be on its way, at the very most.
 constexpr absl::Duration kDoubt = absl::Minutes(5);
 // How soon a name is freed again if the store did not answer.
@@ -32,6 +34,27 @@ Error NoName(absl::string_view name) {
                             ": `muster name list` shows the names in use"))
       .With("name", LogSafe(name))
       .NotExecuted();
+}
+
+// Commits what may be committed twice; again, `tries` times in all, if the
+// answer is lost. Not once `alive` has expired.
+void CommitAgain(Store* store, std::weak_ptr<bool> alive, Txn txn, int tries,
+                 Store::Done<TxnResult> done) {
+  Txn same = txn;
+  store->Commit(
+      std::move(txn), kTxnTimeout,
+      [store, alive, same = std::move(same), tries,
+       done = std::move(done)](absl::StatusOr<TxnResult> result) mutable {
+        if (alive.expired()) return;
+        const bool lost =
+            !result.ok() && OutcomeOf(result.status()) == Outcome::kUnknown;
+        if (lost && tries > 1) {
+          CommitAgain(store, std::move(alive), std::move(same), tries - 1,
+                      std::move(done));
+          return;
+        }
+        done(std::move(result));
+      });
 }
 
 }  // namespace
@@ -257,7 +280,18 @@ Epoch GlobalRegistry::Seen(absl::string_view name) const {
 void GlobalRegistry::Confirm(absl::string_view name, const Pid& owner,
                              Epoch epoch,
                              absl::AnyInvocable<void(absl::Status)> done) {
-  const ConfirmKey key(std::string(name), owner, epoch);
+  Confirm(ConfirmKey(std::string(name), owner, epoch), std::move(done));
+}
+
+void GlobalRegistry::ConfirmMember(
+    const Pid& owner, absl::AnyInvocable<void(absl::Status)> done) {
+  Pid node = owner;
+  node.number = 0;
+  Confirm(ConfirmKey("", node, node.epoch), std::move(done));
+}
+
+void GlobalRegistry::Confirm(ConfirmKey key,
+                             absl::AnyInvocable<void(absl::Status)> done) {
   {
     MutexLock lock(&mu_);
     Confirmation& confirmation = confirming_[key];
@@ -272,15 +306,18 @@ void GlobalRegistry::Confirm(absl::string_view name, const Pid& owner,
 
 void GlobalRegistry::AskToConfirm(const ConfirmKey& key) {
   const auto& [name, owner, epoch] = key;
-  if (epoch.generation != membership_->generation() || Seen(name) > epoch) {
+  if (epoch.generation != membership_->generation() ||
+      (!name.empty() && Seen(name) > epoch)) {
     Confirmed(key, Error(absl::StatusCode::kAborted, "FENCED",
                          absl::StrCat(LogSafe(name), " has moved")));
     return;
   }
   const Keys& keys = membership_->keys();
   Txn txn;
-  txn.compares.push_back(Compare::ModRevision(
-      keys.Name(name), Op::kEqual, static_cast<int64_t>(epoch.revision)));
+  if (!name.empty()) {
+    txn.compares.push_back(Compare::ModRevision(
+        keys.Name(name), Op::kEqual, static_cast<int64_t>(epoch.revision)));
+  }
   txn.compares.push_back(
       Compare::CreateRevision(keys.Node(owner.node), Op::kEqual,
                               static_cast<int64_t>(owner.epoch.revision)));
@@ -290,17 +327,15 @@ void GlobalRegistry::AskToConfirm(const ConfirmKey& key) {
       epoch.ToString());
   txn.then.push_back(probe);
   txn.otherwise.push_back(probe);
-  std::weak_ptr<bool> alive = alive_;
-  store_->Commit(std::move(txn), kTxnTimeout,
-                 [this, alive, key](absl::StatusOr<TxnResult> result) {
-                   if (alive.expired()) return;
-                   if (result.ok() && !result->succeeded) {
-                     Confirmed(key, Error(absl::StatusCode::kAborted, "FENCED",
-                                          "the owner of the name has changed"));
-                   } else {
-                     Confirmed(key, result.status());
-                   }
-                 });
+  CommitAgain(store_, alive_, std::move(txn), kConfirmTriesMax,
+              [this, key](absl::StatusOr<TxnResult> result) {
+                if (result.ok() && !result->succeeded) {
+                  Confirmed(key, Error(absl::StatusCode::kAborted, "FENCED",
+                                       "the owner of the name has changed"));
+                } else {
+                  Confirmed(key, result.status());
+                }
+              });
 }
 
 void GlobalRegistry::Confirmed(const ConfirmKey& key,

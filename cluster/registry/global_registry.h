@@ -76,6 +76,8 @@ class GlobalRegistry final : public NameRegistry {
   Epoch Seen(absl::string_view name) const override;
   void Confirm(absl::string_view name, const Pid& owner, Epoch epoch,
                absl::AnyInvocable<void(absl::Status)> done) override;
+  void ConfirmMember(const Pid& owner,
+                     absl::AnyInvocable<void(absl::Status)> done) override;
   void Register(absl::string_view name, const Pid& pid,
                 absl::AnyInvocable<void(absl::StatusOr<Epoch>)> done) override;
   void Unregister(absl::string_view name,
@@ -127,9 +129,11 @@ class GlobalRegistry final : public NameRegistry {
     // Came while the store was being asked, whose answer may be older.
     std::vector<absl::AnyInvocable<void(absl::Status)>> next;
   };
-  // Name, owner and epoch.
+  // Name, owner and epoch; of a member no name, and no process.
   using ConfirmKey = std::tuple<std::string, Pid, Epoch>;
 
+  void Confirm(ConfirmKey key, absl::AnyInvocable<void(absl::Status)> done)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void AskToConfirm(const ConfirmKey& key) ABSL_LOCKS_EXCLUDED(mu_);
   void Confirmed(const ConfirmKey& key, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(mu_);

@@ -265,13 +265,15 @@ void ClusterSupervisor::CheckOwner(Child& child, Context& self) {
 
 std::string ClusterSupervisor::MayBeAt(const Child& child) const {
   std::string owner = OwnerOf(child);
-  if (owner.empty() &&
-      env_.membership->IsCurrent(
-          child.unanswered_node,
-          static_cast<int64_t>(child.unanswered_epoch.revision))) {
-    owner = child.unanswered_node;
+  for (const auto& [node, epoch] : child.unanswered) {
+    if (!owner.empty()) break;
+    if (IsMember(node, epoch)) owner = node;
   }
   return owner;
+}
+
+bool ClusterSupervisor::IsMember(const std::string& node, Epoch epoch) const {
+  return env_.membership->IsCurrent(node, static_cast<int64_t>(epoch.revision));
 }
 
 // -- Messages ----------------------------------------------------------------

@@ -79,11 +79,11 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
     bool ran = false;
     // Decisions about it that are not stored yet.
     int deciding = 0;
-    // A start was ordered here without an answer, so that it may still take
-    // effect: a child that is not wanted any more is stopped there before it
-    // is forgotten. Empty: no such order.
-    std::string unanswered_node;
-    Epoch unanswered_epoch;
+    // Nodes, and as which incarnations, where a start was ordered without an
+    // answer, so that it may still take effect, even if the child has run
+    // elsewhere since: one that is not wanted any more is stopped there before
+    // it is forgotten.
+    std::map<std::string, Epoch> unanswered;
     // Failures since it last ran for a whole period.
     int failures = 0;
     BootTime started_at;
@@ -161,8 +161,9 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   // An order of an earlier supervisor may have moved it after this one read its
   // record: then it is ordered where it is, whose node says what runs.
   void CheckOwner(Child& child, Context& self);
-  // Where a child that is not wanted may yet be: OwnerOf, else the node of an
-  // unanswered order while it lives.
+  bool IsMember(const std::string& node, Epoch epoch) const;
+  // Where a child that is not wanted may yet be: OwnerOf, else a node of an
+  // unanswered order that lives.
   std::string MayBeAt(const Child& child) const;
 
   // -- Orders and their answers (orders.cc) --------------------------------

@@ -245,7 +245,8 @@ void ClusterSupervisor::Started(StartDone& done, Context& self) {
   child->started_at = self.Now();
   // Why it did not move stays to be seen.
   if (child->move_failures == 0) child->detail.clear();
-  child->unanswered_node.clear();
+  // It came after what that node was sent before.
+  child->unanswered.erase(child->node);
   child->refusals = 0;
   child->wish = Child::Wish::kNone;
   child->started_spec = DeterministicBytes(done.result->spec());
@@ -278,8 +279,10 @@ void ClusterSupervisor::StartFailed(Child& child, const absl::Status& status,
   const Outcome outcome = OutcomeOf(status);
   const std::string init = DetailOf(status, kInitDetail);
   if (outcome == Outcome::kUnknown || init == kInitUnknown) {
-    child.unanswered_node = child.node;
-    child.unanswered_epoch = child.node_epoch;
+    std::erase_if(child.unanswered, [this](const auto& order) {
+      return !IsMember(order.first, order.second);
+    });
+    child.unanswered[child.node] = child.node_epoch;
   }
   child.phase = ChildPhase::kIdle;
   child.detail = std::string(status.message());
@@ -396,7 +399,7 @@ void ClusterSupervisor::Stopped(StopDone& done, Context& self) {
   if (done.status.ok()) {
     child->phase =
         child->record.has_ended() ? ChildPhase::kEnded : ChildPhase::kIdle;
-    if (child->unanswered_node == child->node) child->unanswered_node.clear();
+    child->unanswered.erase(child->node);
     child->node.clear();
     child->pid = Pid();
     child->instance.clear();

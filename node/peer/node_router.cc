@@ -20,6 +20,7 @@
 #include "node/base/planted.h"
 #include "node/peer/codec.h"
 #include "node/peer/target.h"
+#include "node/process/process.h"
 #include "node/types/names.h"
 #include "node/types/pid.h"
 #include "node/types/status.h"
@@ -38,10 +39,16 @@ using Found = absl::StatusOr<NameEntry>;
 constexpr size_t kSentMax = 100'000;
 
 // The greatest epoch below `epoch`.
-Epoch Before(Epoch epoch) {
+Epoch JustBelow(Epoch epoch) {
   if (epoch.revision > 0) {
     --epoch.revision;
   }
+  return epoch;
+}
+
+// The smallest epoch above `epoch`.
+Epoch JustAbove(Epoch epoch) {
+  ++epoch.revision;
   return epoch;
 }
 
@@ -85,7 +92,16 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     decltype(waiting_) dropped;
     MutexLock lock(&mu_);
     dropped.swap(waiting_);
+    waiting_names_.store(0, std::memory_order_relaxed);
   }
+  bool Waits(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_) {
+    if (NobodyWaits()) return false;
+    MutexLock lock(&mu_);
+    return waiting_.contains(name);
+  }
+  // Something goes to the name under `epoch`, or may: see Router::Serves.
+  void NoteSent(absl::string_view name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  void OnLost(Lost lost) { lost_ = std::move(lost); }
 
  private:
   // A message to a cluster-wide name on its way.
@@ -95,18 +111,13 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     Request request;
     std::shared_ptr<CallSlot> slot;
     bool tried = false;  // At another node.
-    bool asked = false;  // For an epoch that had been seen.
     uint32_t hops = 0;   // As it came.
   };
   struct Cast {
     Cast(Request r, absl::AnyInvocable<void(absl::Status)> t)
         : request(std::move(r)), taken(std::move(t)) {}
-    void Done(const absl::Status& status) {
-      if (taken) taken(status);
-    }
     Request request;
     absl::AnyInvocable<void(absl::Status)> taken;
-    bool asked = false;
   };
   struct Told {
     Told(ServerRef t, Info i, Meta m)
@@ -114,22 +125,45 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
     ServerRef target;
     Info info;
     Meta meta;
-    bool asked = false;
   };
 
-  // Where a name is, under an epoch above `above`: from this node's copy, else
-  // from the store. Who joins others that wait may get an older answer.
-  void LookUp(const std::string& name, Epoch above,
+  // Who waits for the store to say where a name is.
+  struct Waiter {
+    Waiter(Epoch m, absl::AnyInvocable<void(Found)> d)
+        : min_epoch(m), done(std::move(d)) {}
+    Epoch min_epoch;
+    absl::AnyInvocable<void(Found)> done;
+  };
+
+  // Relaxed: who has made a name wait sees it, and nobody else must.
+  bool NobodyWaits() const {
+    return waiting_names_.load(std::memory_order_relaxed) == 0;
+  }
+  // Where a name is, under an epoch that FloorOf() allows when `done` is
+  // called: from this node's copy, else from the store. Who joins others that
+  // wait has its turn after them.
+  void LookUp(const std::string& name, Epoch min_epoch,
               absl::AnyInvocable<void(Found)> done) ABSL_LOCKS_EXCLUDED(mu_);
-  // The smallest epoch that may serve a message (guarantees G5).
-  Epoch FloorOf(const ServerRef& target, const Meta& meta) const;
-  // Something without an answer goes to the name under `epoch`.
-  void NoteSent(const std::string& name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
+  // Asks the store for an epoch above `above`, for all who wait.
+  void Ask(const std::string& name, Epoch above) ABSL_LOCKS_EXCLUDED(mu_);
+  // The same for who was refused under `tried`; waits for nobody.
+  void LookAgain(const std::string& name, Epoch min_epoch, Epoch tried,
+                 absl::AnyInvocable<void(Found)> done);
+  // The smallest epoch that may serve a message for the name (guarantees G5).
+  Epoch FloorOf(absl::string_view name, Epoch min_epoch) const;
+  // True: something went to the name above `epoch`.
+  bool Overtook(const std::string& name, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
   // Where its name is now.
   void ForwardReturned(Returned& message, const NameEntry& entry);
-  void LoseReroute(const ServerRef& target, absl::string_view why);
-  // Hands the store's answer to all who wait for it.
-  void Answer(const std::string& name, const Found& found)
+  void LoseReroute(const Returned& message, absl::string_view why);
+  // How it went is told or, where nobody asked, counted (guarantees G9).
+  void Done(Cast& cast, const absl::Status& status);
+  void LoseInfo(const Told& told);
+  // What the store has said, or what is known here of a later epoch by now.
+  Found Newest(const std::string& name, const Found& found) const;
+  // Hands the store's answer, to a question for more than `above`, to all who
+  // wait for it.
+  void Answer(const std::string& name, Epoch above, const Found& found)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Why `found` holds no entry, for the caller.
   absl::Status NotFound(const ServerRef& target, const Found& found) const;
@@ -150,18 +184,20 @@ class NodeRouter::Core : public std::enable_shared_from_this<Core> {
   Peers* const peers_;
 
   std::atomic<size_t> held_{0};  // Calls that wait in Finish.
+  Lost lost_;
 
-  Mutex mu_;
+  std::atomic<size_t> waiting_names_{0};  // The size of `waiting_`.
+  mutable Mutex mu_;
   // Name -> who waits for the store's answer, in order.
-  absl::flat_hash_map<std::string, std::deque<absl::AnyInvocable<void(Found)>>>
-      waiting_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, std::deque<Waiter>> waiting_
+      ABSL_GUARDED_BY(mu_);
   // The greatest epoch of each name to which a cast or info went from here;
   // names that are not in it went to none above `sent_floor_`.
   absl::flat_hash_map<std::string, Epoch> sent_ ABSL_GUARDED_BY(mu_);
   Epoch sent_floor_ ABSL_GUARDED_BY(mu_);
 };
 
-void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
+void NodeRouter::Core::LookUp(const std::string& name, Epoch min_epoch,
                               absl::AnyInvocable<void(Found)> done) {
   // Invalid names never get as far as the store.
   if (absl::Status status = ValidateName(name); !status.ok()) {
@@ -169,30 +205,32 @@ void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
     return;
   }
   // Those who wait go first, whatever the copy knows by now.
-  const auto join = [this, &name, &done]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  const auto join = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto found = waiting_.find(name);
     if (found == waiting_.end()) return false;
     if (found->second.size() < kWaitingMax) {
-      found->second.push_back(std::move(done));
+      found->second.emplace_back(min_epoch, std::move(done));
       done = nullptr;
     }
     return true;
   };
-  bool joined;
-  {
+  bool joined = false;
+  if (!NobodyWaits()) {
     MutexLock lock(&mu_);
     joined = join();
   }
+  const Epoch floor = FloorOf(name, min_epoch);
   if (!joined) {
     std::optional<NameEntry> entry = names_->WhereIs(name);
-    if (entry.has_value() && entry->epoch > above) {
+    if (entry.has_value() && entry->epoch >= floor) {
       done(*std::move(entry));
       return;
     }
     MutexLock lock(&mu_);
     joined = join();
     if (!joined) {
-      waiting_[name].push_back(std::move(done));
+      waiting_[name].emplace_back(min_epoch, std::move(done));
+      waiting_names_.store(waiting_.size(), std::memory_order_relaxed);
       done = nullptr;
     }
   }
@@ -206,36 +244,90 @@ void NodeRouter::Core::LookUp(const std::string& name, Epoch above,
              .status());
     return;
   }
-  if (joined) return;
-  names_->Resolve(name, above, [core = shared_from_this(), name](Found found) {
-    core->Answer(name, found);
-  });
+  if (!joined) Ask(name, JustBelow(floor));
 }
 
-void NodeRouter::Core::Answer(const std::string& name, const Found& found) {
+void NodeRouter::Core::Ask(const std::string& name, Epoch above) {
+  names_->Resolve(name, above,
+                  [core = shared_from_this(), name, above](const Found& found) {
+                    core->Answer(name, above, found);
+                  });
+}
+
+Found NodeRouter::Core::Newest(const std::string& name,
+                               const Found& found) const {
+  Found newest = found;
+  const auto take = [&newest](NameEntry entry) {
+    if (newest.ok() && newest->epoch >= entry.epoch) return;
+    newest = std::move(entry);
+  };
+  if (auto known = names_->WhereIs(name)) take(*std::move(known));
+  if (const auto process = runtime_->Find(runtime_->WhereIsGlobal(name))) {
+    NameEntry entry;
+    entry.name = name;
+    entry.pid = process->pid();
+    entry.epoch = process->global_epoch();
+    take(std::move(entry));
+  }
+  return newest;
+}
+
+void NodeRouter::Core::Answer(const std::string& name, Epoch above,
+                              const Found& found) {
   while (true) {
+    Found newest = Newest(name, found);
+    const Epoch seen = FloorOf(name, Epoch());
+    Epoch floor;
     absl::AnyInvocable<void(Found)> done;
     {
       MutexLock lock(&mu_);
       const auto at = waiting_.find(name);
+      if (at == waiting_.end()) return;  // Dropped.
       if (at->second.empty()) {
         waiting_.erase(at);
+        waiting_names_.store(waiting_.size(), std::memory_order_relaxed);
         return;
       }
-      done = std::move(at->second.front());
-      at->second.pop_front();
+      Waiter& first = at->second.front();
+      floor = std::max(seen, first.min_epoch);
+      // The question was another one than that of the first who waits.
+      const bool unasked =
+          newest.ok()
+              ? newest->epoch < floor && above < JustBelow(floor)
+              : absl::IsNotFound(newest.status()) && above > JustBelow(floor);
+      if (!unasked) {
+        done = std::move(first.done);
+        at->second.pop_front();
+      }
     }
-    done(found);
+    if (!done)
+      return Ask(name, JustBelow(floor));  // Those behind it wait, too.
+    if (newest.ok() && newest->epoch < floor) {
+      newest = OlderThanSeen(ServerRef::Global(name), floor);
+    }
+    done(std::move(newest));
   }
 }
 
-Epoch NodeRouter::Core::FloorOf(const ServerRef& target,
-                                const Meta& meta) const {
-  if (Planted(PlantedBug::kRoutesGoBack)) return meta.min_epoch;
-  return std::max(meta.min_epoch, peers_->Seen(target.name()));
+void NodeRouter::Core::LookAgain(const std::string& name, Epoch min_epoch,
+                                 Epoch tried,
+                                 absl::AnyInvocable<void(Found)> done) {
+  const Epoch floor = FloorOf(name, min_epoch);
+  names_->Resolve(name, std::max(tried, JustBelow(floor)),
+                  [name, floor, done = std::move(done)](Found found) mutable {
+                    if (found.ok() && found->epoch < floor) {
+                      found = OlderThanSeen(ServerRef::Global(name), floor);
+                    }
+                    done(std::move(found));
+                  });
 }
 
-void NodeRouter::Core::NoteSent(const std::string& name, Epoch epoch) {
+Epoch NodeRouter::Core::FloorOf(absl::string_view name, Epoch min_epoch) const {
+  if (Planted(PlantedBug::kRoutesGoBack)) return min_epoch;
+  return std::max(min_epoch, peers_->Seen(name));
+}
+
+void NodeRouter::Core::NoteSent(absl::string_view name, Epoch epoch) {
   MutexLock lock(&mu_);
   if (sent_.size() >= kSentMax && !sent_.contains(name)) {
     for (const auto& [other, sent] : sent_) {
@@ -316,7 +408,7 @@ void NodeRouter::Core::RouteCall(Request request,
       const std::string name = target.name();
       auto call = std::make_shared<Call>(std::move(request), std::move(slot));
       call->hops = call->request.meta.hops;
-      LookUp(name, Epoch(),
+      LookUp(name, call->request.meta.min_epoch,
              [core = shared_from_this(), call](const Found& found) {
                core->Forward(call, found);
              });
@@ -332,18 +424,6 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
     Finish(call, CallResult(std::move(status)));
   };
   if (!found.ok()) return fail(NotFound(request.target, found));
-  if (const Epoch floor = FloorOf(request.target, request.meta);
-      found->epoch < floor) {
-    // Never back to an epoch below one that was seen (guarantees G5).
-    if (std::exchange(call->asked, true)) {
-      return fail(OlderThanSeen(request.target, floor));
-    }
-    names_->Resolve(request.target.name(), Before(floor),
-                    [core = shared_from_this(), call](const Found& newer) {
-                      core->Forward(call, newer);
-                    });
-    return;
-  }
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
     return fail(std::move(status));
   }
@@ -371,8 +451,8 @@ void NodeRouter::Core::Forward(std::shared_ptr<Call> call, const Found& found) {
           return;
         }
         // It did not run there and will not: look again, and only there.
-        core->names_->Resolve(
-            call->request.target.name(), tried,
+        core->LookAgain(
+            call->request.target.name(), call->request.meta.min_epoch, tried,
             [core, call](const Found& newer) { core->Forward(call, newer); });
       });
   CancelWith(*call->slot, attempt);
@@ -395,11 +475,10 @@ void NodeRouter::Core::Finish(const std::shared_ptr<Call>& call,
   }
   held_.fetch_add(1, std::memory_order_relaxed);
   call->request.meta.hops = call->hops;
-  call->asked = false;
   runtime_->scheduler().At(next, [core = shared_from_this(), call] {
     core->held_.fetch_sub(1, std::memory_order_relaxed);
     core->LookUp(
-        call->request.target.name(), Epoch(),
+        call->request.target.name(), call->request.meta.min_epoch,
         [core, call](const Found& found) { core->Forward(call, found); });
   });
 }
@@ -432,7 +511,7 @@ void NodeRouter::Core::RouteCast(Request request,
     case ServerRef::Kind::kGlobal: {
       const std::string name = target.name();
       auto cast = std::make_shared<Cast>(std::move(request), std::move(taken));
-      LookUp(name, Epoch(),
+      LookUp(name, cast->request.meta.min_epoch,
              [core = shared_from_this(), cast](const Found& found) {
                core->Forward(cast, found);
              });
@@ -443,43 +522,43 @@ void NodeRouter::Core::RouteCast(Request request,
   if (taken) taken(std::move(status));
 }
 
+void NodeRouter::Core::Done(Cast& cast, const absl::Status& status) {
+  if (cast.taken) {
+    cast.taken(status);
+  } else if (!status.ok()) {
+    peers_->CountDropped();
+    if (lost_) lost_(cast.request.target, Info());
+  }
+}
+
 void NodeRouter::Core::Forward(std::shared_ptr<Cast> cast, const Found& found) {
   Request& request = cast->request;
-  if (!found.ok()) return cast->Done(NotFound(request.target, found));
-  if (const Epoch floor = FloorOf(request.target, request.meta);
-      found->epoch < floor) {
-    if (std::exchange(cast->asked, true)) {
-      return cast->Done(OlderThanSeen(request.target, floor));
-    }
-    names_->Resolve(request.target.name(), Before(floor),
-                    [core = shared_from_this(), cast](const Found& newer) {
-                      core->Forward(cast, newer);
-                    });
-    return;
-  }
+  if (!found.ok()) return Done(*cast, NotFound(request.target, found));
   if (absl::Status status = CountHop(&request, *found); !status.ok()) {
-    return cast->Done(status);
-  }
-  if (found->pid.node == runtime_->node()) {
-    const absl::StatusOr<Pid> pid = FindHere(request.target, *found);
-    cast->Done(pid.ok() ? runtime_->CastLocal(*pid, std::move(request))
-                        : pid.status());
-    return;
+    return Done(*cast, status);
   }
   NoteSent(request.target.name(), found->epoch);
+  if (found->pid.node == runtime_->node()) {
+    const absl::StatusOr<Pid> pid = FindHere(request.target, *found);
+    Done(*cast, pid.ok() ? runtime_->CastLocal(*pid, std::move(request))
+                         : pid.status());
+    return;
+  }
   if (!cast->taken) {
     peers_->SendCast(found->pid.node, found->pid, request, nullptr);
     return;
   }
-  peers_->SendCast(found->pid.node, found->pid, request,
-                   [core = shared_from_this(), cast,
-                    tried = found->epoch](const absl::Status& status) {
-                     if (!IsFencedTarget(status)) return cast->Done(status);
-                     core->names_->Resolve(cast->request.target.name(), tried,
-                                           [core, cast](const Found& newer) {
-                                             core->Forward(cast, newer);
-                                           });
-                   });
+  peers_->SendCast(
+      found->pid.node, found->pid, request,
+      [core = shared_from_this(), cast,
+       tried = found->epoch](const absl::Status& status) {
+        if (!IsFencedTarget(status)) {
+          return core->Done(*cast, status);
+        }
+        core->LookAgain(
+            cast->request.target.name(), cast->request.meta.min_epoch, tried,
+            [core, cast](const Found& newer) { core->Forward(cast, newer); });
+      });
 }
 
 void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
@@ -506,7 +585,7 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
     case ServerRef::Kind::kGlobal: {
       auto told =
           std::make_shared<Told>(target, std::move(info), std::move(meta));
-      LookUp(target.name(), Epoch(),
+      LookUp(target.name(), told->meta.min_epoch,
              [core = shared_from_this(), told](const Found& found) {
                core->Forward(told, found);
              });
@@ -516,50 +595,51 @@ void NodeRouter::Core::RouteInfo(const ServerRef& target, Info info,
 }
 
 void NodeRouter::Core::Forward(std::shared_ptr<Told> told, const Found& found) {
-  if (!found.ok()) return;
-  const std::string name = told->target.name();
-  if (const Epoch floor = FloorOf(told->target, told->meta);
-      found->epoch < floor) {
-    if (std::exchange(told->asked, true)) return;
-    names_->Resolve(name, Before(floor),
-                    [core = shared_from_this(), told](const Found& newer) {
-                      core->Forward(told, newer);
-                    });
-    return;
-  }
+  if (!found.ok()) return LoseInfo(*told);
+  NoteSent(told->target.name(), found->epoch);
   if (found->pid.node == runtime_->node()) {
-    runtime_->SendLocal(runtime_->WhereIsGlobal(name), std::move(told->info));
+    const absl::StatusOr<Pid> pid = FindHere(told->target, *found);
+    if (!pid.ok()) return LoseInfo(*told);
+    runtime_->SendLocal(*pid, std::move(told->info));
     return;
   }
-  NoteSent(name, found->epoch);
   told->meta.target_epoch = found->epoch;
   ++told->meta.hops;
   peers_->SendInfo(found->pid.node, told->target, told->info, told->meta);
 }
 
+bool NodeRouter::Core::Overtook(const std::string& name, Epoch epoch) {
+  MutexLock lock(&mu_);
+  const auto sent = sent_.find(name);
+  return (sent == sent_.end() ? sent_floor_ : sent->second) > epoch;
+}
+
 void NodeRouter::Core::Reroute(Returned returned) {
   const std::string name = returned.target.name();
   const Epoch tried = returned.meta.target_epoch;
-  bool overtaken;
-  {
-    MutexLock lock(&mu_);
-    const auto sent = sent_.find(name);
-    overtaken = (sent == sent_.end() ? sent_floor_ : sent->second) > tried;
-  }
-  if (overtaken) {
-    LoseReroute(returned.target, "something later has gone to where it is now");
+  if (Overtook(name, tried)) {
+    LoseReroute(returned, "something later has gone to where it is now");
     return;
   }
   if (returned.meta.hops > 1) {
-    LoseReroute(returned.target, "it has moved again");
+    LoseReroute(returned, "it has moved again");
     return;
   }
-  LookUp(name, tried,
+  LookUp(name, JustAbove(tried),
          [core = shared_from_this(), tried,
           message = std::make_shared<Returned>(std::move(returned))](
              const Found& found) {
-           if (!found.ok() || found->epoch <= tried) {
-             core->LoseReroute(message->target, "nobody has it now");
+           if (!found.ok()) {
+             core->LoseReroute(*message, "nobody has it now");
+             return;
+           }
+           // Something later may have waited before it.
+           if (core->Overtook(message->target.name(), tried)) {
+             core->LoseReroute(*message, "something later has gone before it");
+             return;
+           }
+           if (message->stands && !message->stands()) {
+             core->LoseReroute(*message, "what followed it is lost");
              return;
            }
            core->peers_->CountReroute(/*lost=*/false);
@@ -580,12 +660,13 @@ void NodeRouter::Core::ForwardReturned(Returned& message,
     } else if (status.ok()) {
       peers_->SendCast(entry.pid.node, entry.pid, cast, nullptr);
     }
-    if (!status.ok()) LoseReroute(message.target, status.message());
+    if (!status.ok()) LoseReroute(message, status.message());
     return;
   }
   if (here) {
-    runtime_->SendLocal(runtime_->WhereIsGlobal(message.target.name()),
-                        std::move(message.info));
+    const absl::StatusOr<Pid> pid = FindHere(message.target, entry);
+    if (!pid.ok()) return LoseReroute(message, pid.status().message());
+    runtime_->SendLocal(*pid, std::move(message.info));
     return;
   }
   message.meta.target_epoch = entry.epoch;
@@ -593,9 +674,16 @@ void NodeRouter::Core::ForwardReturned(Returned& message,
   peers_->SendInfo(entry.pid.node, message.target, message.info, message.meta);
 }
 
-void NodeRouter::Core::LoseReroute(const ServerRef& target,
+void NodeRouter::Core::LoseInfo(const Told& told) {
+  peers_->CountDropped();
+  if (lost_) lost_(told.target, told.info);
+}
+
+void NodeRouter::Core::LoseReroute(const Returned& message,
                                    absl::string_view why) {
+  const ServerRef& target = message.target;
   peers_->CountReroute(/*lost=*/true);
+  if (lost_) lost_(target, message.info);
   const uint64_t lost = peers_->stats().reroutes_lost;
   // The first, and then more and more seldom.
   if ((lost & (lost - 1)) != 0) return;
@@ -645,6 +733,16 @@ void NodeRouter::RouteCast(Request request,
                            absl::AnyInvocable<void(absl::Status)> taken) {
   core_->RouteCast(std::move(request), std::move(taken));
 }
+
+bool NodeRouter::Waits(absl::string_view name) const {
+  return core_->Waits(name);
+}
+
+void NodeRouter::Serves(absl::string_view name, Epoch epoch) {
+  core_->NoteSent(name, epoch);
+}
+
+void NodeRouter::OnLost(Lost lost) { core_->OnLost(std::move(lost)); }
 
 void NodeRouter::RouteSignal(Signal signal) {
   core_->RouteSignal(std::move(signal));

@@ -196,7 +196,7 @@ bool Peers::Impl::Deliver(const ConnPtr& conn, Frame& frame, Waiting waiting,
       DeliverCancel(conn, frame.cancel().call_id());
       return true;
     case Frame::kReturned:
-      DeliverReturned(*frame.mutable_returned());
+      DeliverReturned(conn, *frame.mutable_returned());
       return true;
     case Frame::kSwitch:  // HandleBatch has seen to it.
     case Frame::kHeartbeat:

@@ -144,7 +144,8 @@ void Peers::Impl::Return(const ConnPtr& conn, const absl::Status& why,
   SubmitAnswer(conn->session, Item(Frame::kReturned, SerializeFrame(frame)));
 }
 
-void Peers::Impl::DeliverReturned(peer::v1::Returned& returned) {
+void Peers::Impl::DeliverReturned(const ConnPtr& conn,
+                                  peer::v1::Returned& returned) {
   std::function<void(Returned)> takes;
   {
     MutexLock lock(&mu_);
@@ -175,6 +176,14 @@ void Peers::Impl::DeliverReturned(peer::v1::Returned& returned) {
     Count(counters_.signals_dropped);
     return;
   }
+  message->stands = [weak = weak_from_this(),
+                     weak_session = WeakSession(conn->session)] {
+    const std::shared_ptr<Impl> impl = weak.lock();
+    const SessionPtr session = weak_session.lock();
+    if (impl == nullptr || session == nullptr) return false;
+    MutexLock lock(&impl->mu_);
+    return session->open;
+  };
   takes(*std::move(message));
 }
 
@@ -214,31 +223,45 @@ void Peers::Impl::DeliverReply(const ConnPtr& conn, peer::v1::Reply& reply,
   // While its node lives, who follows does so by its consent: a move, or a
   // restart, which are after what it has answered. That is the node of who
   // answered, not one that relays it.
-  if (seen_.Greatest(name) > result.epoch && !Lives(result.owner)) {
+  const bool followed = seen_.Greatest(name) > result.epoch;
+  if (followed && !Lives(result.owner)) {
     call.slot->Complete(
         CallResult(TooLate(name, result.epoch, "is over").status()));
     return;
   }
-  if (ReplyAcceptable(now - call.at, result.fence_remaining,
-                      options_.fence_ratio)) {
+  if (!followed && ReplyAcceptable(now - call.at, result.fence_remaining,
+                                   options_.fence_ratio)) {
     call.slot->Complete(std::move(result));
     return;
   }
   Count(counters_.replies_confirmed);
   auto held = std::make_shared<CallResult>(std::move(result));
-  names_->Confirm(
-      name, held->owner, held->epoch,
-      [slot = call.slot, name, held](const absl::Status& stands) {
-        if (stands.ok()) {
-          slot->Complete(std::move(*held));
-          return;
-        }
-        const bool over = ReasonOf(stands) == "FENCED";
-        slot->Complete(CallResult(
-            TooLate(name, held->epoch,
-                    over ? "is over" : "the store could not be asked about")
-                .status()));
-      });
+  auto confirmed = [slot = call.slot, name, held](const absl::Status& stands) {
+    if (stands.ok()) {
+      slot->Complete(std::move(*held));
+      return;
+    }
+    const bool over = ReasonOf(stands) == "FENCED";
+    slot->Complete(CallResult(
+        TooLate(name, held->epoch,
+                over ? "is over" : "the store could not be asked about")
+            .status()));
+  };
+  if (followed) {
+    // The list of members may be older than what is known of the name.
+    names_->ConfirmMember(held->owner, std::move(confirmed));
+    return;
+  }
+  names_->Confirm(name, held->owner, held->epoch,
+                  [names = names_, owner = held->owner,
+                   confirmed = std::move(confirmed)](absl::Status stands) {
+                    // Somebody has followed, of whom nothing was known here.
+                    if (ReasonOf(stands) == "FENCED") {
+                      names->ConfirmMember(owner, confirmed);
+                    } else {
+                      confirmed(stands);
+                    }
+                  });
 }
 
 }  // namespace muster

@@ -674,6 +674,8 @@ void Peers::OnReturned(std::function<void(Returned)> returned) {
 
 void Peers::CountReroute(bool lost) { impl_->CountReroute(lost); }
 
+void Peers::CountDropped() { impl_->CountDropped(); }
+
 Epoch Peers::Seen(absl::string_view name) const { return impl_->Seen(name); }
 
 std::vector<SuspectNode> Peers::Suspects() const { return impl_->Suspects(); }

@@ -120,6 +120,9 @@ struct Returned {
   std::optional<Request> cast;  // Else `info` with `meta`.
   Info info;
   Meta meta;
+  // False: the stream by which it came is lost, and with it what was sent to
+  // the same place after it (guarantees G9).
+  std::function<bool()> stands;
 };
 
 // How much is kept for all peers together; for tests that nothing stays.
@@ -209,6 +212,8 @@ class Peers {
   void OnReturned(std::function<void(Returned)> returned);
   // One of those was sent on (guarantees R9), or lost.
   void CountReroute(bool lost);
+  // A cast or info without an answer was dropped before it got here.
+  void CountDropped();
   // The greatest epoch of a cluster-wide name that this node has heard of, by
   // whatever way; empty: none.
   Epoch Seen(absl::string_view name) const;

@@ -81,6 +81,7 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   void CountReroute(bool lost) {
     Count(lost ? counters_.reroutes_lost : counters_.rerouted);
   }
+  void CountDropped() { Count(counters_.signals_dropped); }
   Epoch Seen(absl::string_view name) const { return seen_.Greatest(name); }
   void NodeDied(absl::string_view node, Epoch epoch) ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<SuspectNode> Suspects() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -469,7 +470,8 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
   // A message without an answer goes back to its sender.
   void Return(const ConnPtr& conn, const absl::Status& why,
               peer::v1::Returned returned);
-  void DeliverReturned(peer::v1::Returned& returned) ABSL_LOCKS_EXCLUDED(mu_);
+  void DeliverReturned(const ConnPtr& conn, peer::v1::Returned& returned)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void DeliverAck(const peer::v1::CastAck& ack, Waiting waiting);
   void DeliverLoss(const Peer& peer, const Happening& loss);
   void DeliverExit(const ConnPtr& conn, const peer::v1::Exit& exit)

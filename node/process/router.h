@@ -10,6 +10,7 @@
 #include "node/process/message.h"
 #include "node/process/signals.h"
 #include "node/types/info.h"
+#include "node/types/pid.h"
 
 namespace muster {
 
@@ -34,6 +35,13 @@ class Router {
   // is lost without a word if there is no way to deliver it, but never for
   // lack of room. Never a Down.
   virtual void RouteSignal(Signal signal) = 0;
+  // True: messages to this cluster-wide name wait here. What follows them must
+  // come the same way, even if the name is on this node by now (guarantees G9).
+  // Cheap as long as nothing waits.
+  virtual bool Waits(absl::string_view) const { return false; }
+  // From now on this node serves the name under `epoch`: what is sent to it
+  // goes there without the router's knowledge, unless something Waits.
+  virtual void Serves(absl::string_view, Epoch) {}
   // Opens a stream to `node` unless there is one; tells nobody.
   virtual void Reach(absl::string_view node) = 0;
 };

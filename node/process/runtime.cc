@@ -120,6 +120,7 @@ Pid Runtime::Spawn(std::unique_ptr<ProcessBody> body, Payload options,
   Pid far_starter;
   std::shared_ptr<MonitorRef> monitor;
   Pid holder;
+  if (!spawn.hold) TellServed(spawn.global_name, spawn.global_epoch);
   {
     MutexLock lock(&mu_);
     if (!spawn.local_name.empty()) {
@@ -189,6 +190,7 @@ void Runtime::Release(const Pid& pid, Epoch global_epoch) {
   auto process = Find(pid);
   if (process == nullptr) return;
   if (!process->AdoptClaim(global_epoch)) return;
+  TellServed(process->global_name(), global_epoch);
   {
     // Found by its name before Init runs. If it has just ended, it stays out.
     MutexLock lock(&mu_);
@@ -236,6 +238,7 @@ absl::Status Runtime::SetGlobalName(const Pid& pid, absl::string_view name,
   }
   absl::Status set = process->SetGlobalName(name, epoch);
   if (!set.ok()) return set;
+  TellServed(name, epoch);
   MutexLock lock(&mu_);
   if (processes_.contains(pid.number)) global_names_[name] = pid;
   return absl::OkStatus();
@@ -251,6 +254,10 @@ void Runtime::ClearGlobalName(absl::string_view name) {
     global_names_.erase(at);
   }
   if (auto process = Find(pid)) process->ClearGlobalName();
+}
+
+void Runtime::TellServed(absl::string_view name, Epoch epoch) {
+  if (router_ != nullptr && !name.empty()) router_->Serves(name, epoch);
 }
 
 uint64_t Runtime::NextRef() {
@@ -356,6 +363,14 @@ Pid Runtime::ResolveHere(const ServerRef& target) const {
   return Pid();
 }
 
+Pid Runtime::ShortcutTo(const ServerRef& target) const {
+  if (target.kind() == ServerRef::Kind::kGlobal && router_ != nullptr &&
+      router_->Waits(target.name())) {
+    return Pid();
+  }
+  return ResolveHere(target);
+}
+
 bool Runtime::IsElsewhere(const ServerRef& target) const {
   // The null pid and the null name are nobody's, anywhere (otp C2).
   switch (target.kind()) {
@@ -384,7 +399,7 @@ ServerRef Runtime::ResolveVia(const ServerRef& target) const {
 
 void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
   request.target = ResolveVia(request.target);
-  const Pid here = ResolveHere(request.target);
+  const Pid here = ShortcutTo(request.target);
   if (!here.empty()) {
     CallLocal(here, std::move(request), std::move(slot));
   } else if (!IsElsewhere(request.target)) {
@@ -399,7 +414,7 @@ void Runtime::Call(Request request, std::shared_ptr<CallSlot> slot) {
 void Runtime::Cast(Request request,
                    absl::AnyInvocable<void(absl::Status)> taken) {
   request.target = ResolveVia(request.target);
-  const Pid here = ResolveHere(request.target);
+  const Pid here = ShortcutTo(request.target);
   if (here.empty() && IsElsewhere(request.target) && router_ != nullptr) {
     router_->RouteCast(std::move(request), std::move(taken));
     return;
@@ -418,7 +433,7 @@ void Runtime::Cast(Request request,
 absl::Status Runtime::CastAndForget(Request request) {
   request.target = ResolveVia(request.target);
   absl::Status taken;
-  const Pid here = ResolveHere(request.target);
+  const Pid here = ShortcutTo(request.target);
   if (!here.empty()) {
     taken = CastLocal(here, std::move(request));
   } else if (IsElsewhere(request.target) && router_ != nullptr) {
@@ -429,7 +444,7 @@ absl::Status Runtime::CastAndForget(Request request) {
 
 void Runtime::Send(const ServerRef& target, Info info, Meta meta) {
   const ServerRef to = ResolveVia(target);
-  const Pid here = ResolveHere(to);
+  const Pid here = ShortcutTo(to);
   if (!here.empty()) {
     SendLocal(here, std::move(info), to.alias());
   } else if (IsElsewhere(to) && router_ != nullptr) {

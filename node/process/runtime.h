@@ -482,6 +482,10 @@ class Runtime {
   uint64_t NextRef() ABSL_LOCKS_EXCLUDED(mu_);
   // Empty pid: not served by this node.
   Pid ResolveHere(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
+  // The same for a message, which must not overtake what waits in the router.
+  Pid ShortcutTo(const ServerRef& target) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Before a cluster-wide name is found here; empty: there is none.
+  void TellServed(absl::string_view name, Epoch epoch);
   // True: nobody but the router can serve it.
   bool IsElsewhere(const ServerRef& target) const;
   // What a key in a registry stands for: another reference, or a process of

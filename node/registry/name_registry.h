@@ -61,6 +61,10 @@ class NameRegistry {
   // ABORTED FENCED: it had not. Others: the store has not said.
   virtual void Confirm(absl::string_view name, const Pid& owner, Epoch epoch,
                        absl::AnyInvocable<void(absl::Status)> done) = 0;
+  // In the same way, whether the node that `owner` is a process of was a
+  // member, as the same incarnation.
+  virtual void ConfirmMember(const Pid& owner,
+                             absl::AnyInvocable<void(absl::Status)> done) = 0;
 
   // Gives a process of this node a name; gone when the process ends.
   // ALREADY_EXISTS ALREADY_STARTED (detail pid: the holder); INVALID_ARGUMENT

@@ -675,10 +675,17 @@ start name=x node=a n=2 seq=6
 monitor key=m session=w name=x
 down key=m session=w name=x node=a n=2 seq=7 reason=noproc
 )";
-  EXPECT_EQ(Sole(CheckMonitors, down), "");
-  EXPECT_THAT(Sole(CheckMonitors,
-                   absl::StrCat("start name=x node=a n=2 seq=7\n", down)),
-              HasSubstr("had neither ended"));
+  const std::string killed =
+      absl::StrReplaceAll(down, {{"reason=noproc", "reason=killed"}});
+  for (const std::string& told : {down, killed}) {
+    EXPECT_EQ(Sole(CheckMonitors, told), "");
+    EXPECT_THAT(Sole(CheckMonitors,
+                     absl::StrCat("start name=x node=a n=2 seq=7\n", told)),
+                HasSubstr("had neither ended"));
+    EXPECT_THAT(Sole(CheckMonitors,
+                     absl::StrCat(told, "start name=x node=a n=2 seq=7\n")),
+                HasSubstr("'x' started on a after w got its DOWN"));
+  }
 }
 
 TEST(MonitorsTest, ADownThatNeverCameIsSeen) {

@@ -143,9 +143,17 @@ Verdict CheckMonitors(const History& history, const CheckOptions& options) {
         joined.insert(event.node);
         members.insert({event.node, event.node_epoch});
         break;
-      case EventKind::kStart:
-        started.insert(Process(event.node, event.node_epoch, event.seq));
+      case EventKind::kStart: {
+        const Process process(event.node, event.node_epoch, event.seq);
+        started.insert(process);
+        const auto at = named_downs.find(process);
+        if (at != named_downs.end()) {
+          verdict.Violate(absl::StrCat(
+              "'", event.name, "' started on ", event.node, " after ",
+              at->second->session, " got its DOWN ", at->second->reason));
+        }
         break;
+      }
       case EventKind::kClaim:
         owner_of[{event.name, event.epoch}] =
             Process(event.node, event.node_epoch, event.seq);
@@ -176,11 +184,11 @@ Verdict CheckMonitors(const History& history, const CheckOptions& options) {
         const auto died = journal.died.find(node);
         const auto reap = journal.reaps.find(node);
         // An epoch that never was has no process that could act, nor has a
-        // claim whose process was never started.
+        // claim whose process was not started: it was held until the claim was
+        // answered, and killed if that failed.
         const bool never =
             (joined.contains(event.node) && !members.contains(node)) ||
-            (event.reason == "noproc" && !started.empty() &&
-             !started.contains(process));
+            (!started.empty() && !started.contains(process));
         const bool over = never ||
                           (exit != journal.exits.end() &&
                            history[exit->second].at_ns <= event.at_ns) ||

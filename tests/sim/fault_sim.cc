@@ -135,6 +135,10 @@ class Simulation {
     options.types = {type};
     options.local.group_scopes = {};
     options.log_to_stderr = options_.log;
+    options.on_lost = [recorder = recorder_](const ServerRef&,
+                                             const Info& info) {
+      NoteLost(*recorder, info);
+    };
     options.store.on_txn = [recorder = recorder_](const Txn& txn,
                                                   const TxnResult& result) {
       recorder->Applied(txn, result);

@@ -206,6 +206,19 @@ Next SimCounter::Terminate(const ExitReason& reason, Context&) {
   return NoReply();
 }
 
+void NoteLost(SimRecorder& recorder, const Info& info) {
+  if (info.is_local() || info.type() != "google.protobuf.StringValue") return;
+  Info copy(info.payload().Clone());
+  const auto* const text = copy.As<google::protobuf::StringValue>();
+  if (text == nullptr) return;
+  const std::vector<std::string> words = absl::StrSplit(text->value(), '|');
+  uint64_t seq = 0;
+  if (words.size() != 4 || !absl::SimpleAtoi(words[2], &seq)) return;
+  HistoryEvent& event = recorder.Add(EventKind::kRefused);
+  event.key = words[1];
+  event.seq = seq;
+}
+
 // -- SimWatcher
 // ----------------------------------------------------------------
 

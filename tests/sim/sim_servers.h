@@ -98,6 +98,9 @@ class SimHolder final : public InfoServer {
   Pid pid_;
 };
 
+// A watcher's message was lost by its node and counted there (guarantees G9).
+void NoteLost(SimRecorder& recorder, const Info& info);
+
 }  // namespace muster
 
 #endif  // MUSTER_TESTS_SIM_SIM_SERVERS_H_

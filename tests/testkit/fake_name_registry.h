@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,6 +73,25 @@ class FakeNameRegistry final : public NameRegistry {
                 : Error(absl::StatusCode::kAborted, "FENCED",
                         absl::StrCat(LogSafe(name), " has moved"))
                       .status());
+  }
+
+  void ConfirmMember(const Pid& owner,
+                     absl::AnyInvocable<void(absl::Status)> done) override
+      ABSL_LOCKS_EXCLUDED(mu_) {
+    bool gone;
+    {
+      MutexLock lock(&mu_);
+      gone = gone_.contains(owner.node);
+    }
+    done(gone ? Error(absl::StatusCode::kAborted, "FENCED",
+                      absl::StrCat(owner.node, " is no member"))
+                    .status()
+              : absl::OkStatus());
+  }
+  // No incarnation of the node is a member any more.
+  void Bury(const std::string& node) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    gone_.insert(node);
   }
 
   void Register(absl::string_view name, const Pid& pid,
@@ -152,6 +172,7 @@ class FakeNameRegistry final : public NameRegistry {
   mutable Mutex mu_;
   uint64_t next_revision_ ABSL_GUARDED_BY(mu_) = 1;
   std::map<std::string, NameEntry> entries_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string> gone_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace muster

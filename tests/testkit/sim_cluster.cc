@@ -113,6 +113,7 @@ void SimCluster::StartNode(int index) {
   options.address = Address(index);
   options.types = options_.types_of ? options_.types_of(index) : options_.types;
   options.local = options_.local;
+  options.on_lost = options_.on_lost;
   options.build = "sim";
   options.profile = options_.profile;
   options.reap_for_test = options_.reap_for_test;

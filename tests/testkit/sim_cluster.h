@@ -59,6 +59,8 @@ struct SimClusterOptions {
   // How much faster than the world's the clock of a node runs; absent: all
   // alike (guarantees A2).
   std::function<double(int node)> clock_rate;
+  // What a router loses and counts; see NodeRouter::OnLost.
+  NodeRouter::Lost on_lost;
   // Every line that a node logs also goes to stderr.
   bool log_to_stderr = false;
 };

@@ -38,6 +38,7 @@ class SimWorld::Lane final : public Scheduler {
   TimerId At(BootTime due, absl::AnyInvocable<void()> work) override {
     world_->CheckThread();
     if (dead_) return 0;
+    if (due <= clock_.Boot()) world_->due_since_ = true;
     return timers_.Add(due, std::move(work));
   }
   bool Cancel(TimerId id) override {
@@ -173,7 +174,10 @@ void SimWorld::KillLane(Scheduler& lane) {
 
 void SimWorld::PauseLane(Scheduler& lane) { Find(lane)->set_paused(true); }
 
-void SimWorld::ResumeLane(Scheduler& lane) { Find(lane)->set_paused(false); }
+void SimWorld::ResumeLane(Scheduler& lane) {
+  Find(lane)->set_paused(false);
+  due_since_ = true;
+}
 
 bool SimWorld::Step() {
   CheckThread();
@@ -235,6 +239,10 @@ SimWorld::Lane* SimWorld::Find(Scheduler& lane) const {
 }
 
 void SimWorld::MoveExpired() {
+  const BootTime now = clock_.Boot();
+  if (now == moved_at_ && !due_since_) return;
+  moved_at_ = now;
+  due_since_ = false;
   for (Lane* const lane : living_) lane->MoveExpired();
 }
 

@@ -126,6 +126,10 @@ class SimWorld {
   bool stepping_ = false;
   uint64_t steps_ = 0;
   size_t steps_at_one_time_ = 0;
+  // What was due by then has been moved to the ready queues.
+  BootTime moved_at_;
+  // Something may be due at that time all the same.
+  bool due_since_ = true;
   uint64_t trace_hash_;
 };
 

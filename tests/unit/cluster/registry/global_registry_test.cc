@@ -332,6 +332,30 @@ TEST_F(GlobalRegistryTest, ConfirmsWhatStandsInTheStore) {  // guarantees R8
   EXPECT_EQ(ReasonOf(confirm(owner, epoch)[0]), "FENCED");
 }
 
+TEST_F(GlobalRegistryTest, ConfirmsWhoIsAMember) {  // guarantees R8, G8
+  ASSERT_TRUE(Take(0, Of("x", 1)).ok());
+  cluster_.RunFor(absl::Seconds(1));
+  const Pid owner{SimCluster::NodeName(0), cluster_.node(0).runtime().epoch(),
+                  1};
+  const auto confirm = [&](const Pid& pid) {
+    std::optional<absl::Status> answer;
+    registry(1).ConfirmMember(pid, [&](absl::Status s) { answer = s; });
+    cluster_.RunUntil([&] { return answer.has_value(); });
+    return *answer;
+  };
+  EXPECT_EQ(confirm(owner), absl::OkStatus());
+  // An answer that is lost is asked for again.
+  cluster_.store().LoseAnswers(cluster_.store_client(1), 1);
+  EXPECT_EQ(confirm(owner), absl::OkStatus());
+  Pid other = owner;
+  --other.epoch.revision;
+  EXPECT_EQ(ReasonOf(confirm(other)), "FENCED");
+  // This node has not heard of the death: the store has.
+  taps_[1].deaf = true;
+  cluster_.LeaveNode(0);
+  EXPECT_EQ(ReasonOf(confirm(owner)), "FENCED");
+}
+
 TEST_F(GlobalRegistryTest, ANameThatIsNotThereIsNoproc) {
   const auto entry = Resolve(1, "x");
   EXPECT_EQ(entry.status().code(), absl::StatusCode::kNotFound);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "cluster/supervisor/env.h"
@@ -90,6 +91,38 @@ TEST_F(ClusterSupervisorTest, ARemovedChildIsStoppedAndItsNameFree) {
                 .List(cluster_.keys().ChildPrefix("s"))
                 .items.size(),
             1u);
+}
+
+// A start that was ordered at a node that pauses may come through when the
+// child has run elsewhere since, and is not wanted any more.
+TEST_F(ClusterSupervisorTest, AnUnansweredOrderIsFollowedByAStop) {  // G11
+  MustApply(Tree({"a"}));
+  const int host = cluster_.LivingOwnerOf(SupervisorName("s"));
+  const int paused = (host + 1) % 3;
+  const int other = (host + 2) % 3;
+  cluster_.PauseNode(paused);
+  auto tree = Tree({"a", "b"});
+  tree.mutable_children(1)->mutable_placement()->set_pin(
+      SimCluster::NodeName(paused));
+  ASSERT_TRUE(cluster_.Apply(host, tree).ok());
+  // Its stream has been lost meanwhile; its epoch lasts longer.
+  ASSERT_TRUE(cluster_.RunUntil([&] {
+    const auto child = cluster_.FindChild(host, "s", "b");
+    return child.has_value() && absl::StrContains(child->detail(), "lost");
+  }));
+  tree.mutable_children(1)->mutable_placement()->set_pin(
+      SimCluster::NodeName(other));
+  ASSERT_TRUE(cluster_.Apply(host, tree).ok());
+  ASSERT_TRUE(cluster_.AwaitChild(host, "s", "b", "running"));
+  ASSERT_EQ(cluster_.LivingOwnerOf("s_b"), other);
+  ASSERT_TRUE(cluster_.Apply(host, Tree({"a"})).ok());
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return !cluster_.OwnerOf("s_b").has_value(); }));
+  cluster_.ResumeNode(paused);
+  cluster_.RunFor(absl::Seconds(2));
+  EXPECT_FALSE(cluster_.OwnerOf("s_b").has_value());
+  EXPECT_TRUE(cluster_.node(paused).runtime().WhereIsGlobal("s_b").empty());
+  EXPECT_FALSE(cluster_.FindChild(host, "s", "b").has_value());
 }
 
 TEST_F(ClusterSupervisorTest, ANameOfAnotherSupervisorIsTaken) {

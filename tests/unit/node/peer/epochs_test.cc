@@ -141,9 +141,20 @@ TEST_F(EpochsTest, ElseItsOutcomeIsUnknown) {
   auto result = CallX();
   world_.RunFor(absl::Milliseconds(801));
   a_->names.Erase("x");
+  a_->names.Bury("z");
   Answer(kEpoch, absl::Seconds(1));
   ExpectUnknown(*result);
   EXPECT_EQ(DetailOf((*result)->status, "epoch"), kEpoch.ToString());
+}
+
+// A move or a restart, of which this node has not heard: it ran before.
+TEST_F(EpochsTest, ALateOneIsTakenFromWhoHasGivenTheNameAway) {
+  auto result = CallX();
+  world_.RunFor(absl::Milliseconds(801));
+  a_->names.Erase("x");
+  Answer(kEpoch, absl::Seconds(1));
+  ASSERT_TRUE(result->has_value());
+  EXPECT_TRUE((*result)->status.ok()) << (*result)->status;
 }
 
 TEST_F(EpochsTest, AReplyOfAnEpochKnownToBeOverIsNotTaken) {  // G8
@@ -161,6 +172,17 @@ TEST_F(EpochsTest, OfALivingNodeItStandsThoughTheNameHasMovedSince) {
   Answer(kEpoch, absl::Seconds(1));
   ASSERT_TRUE(result->has_value());
   EXPECT_TRUE((*result)->status.ok()) << (*result)->status;
+  EXPECT_EQ(a_->peers->stats().replies_confirmed, 1u);
+}
+
+// The list of members says that it lives, and is older than the claim of who
+// has followed.
+TEST_F(EpochsTest, WhetherItLivesTheStoreSays) {  // guarantees G8, R3
+  auto result = CallX();
+  a_->names.Put(Entry("x", Pid{"b", {1, 6}, 1}, {1, 60}));
+  a_->names.Bury("z");
+  Answer(kEpoch, absl::Seconds(1));
+  ExpectUnknown(*result);
 }
 
 TEST_F(EpochsTest, ANameWhoseFenceNeverClosesNeedsNoCheck) {  // R16
@@ -181,6 +203,7 @@ TEST_F(EpochsTest, WhoCallsAProcessLearnsUnderWhichNameItAnswers) {
   EXPECT_TRUE((*good)->status.ok()) << (*good)->status;
   auto bad = a_->Call(kOwner, "Echo", "hi");
   world_.RunFor(absl::Seconds(1));
+  a_->names.Bury("z");
   Answer({1, 39}, absl::Seconds(1), "x");
   ExpectUnknown(*bad);
 }

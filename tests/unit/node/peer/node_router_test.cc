@@ -51,6 +51,10 @@ class StaleRegistry final : public NameRegistry {
                absl::AnyInvocable<void(absl::Status)> done) override {
     store.Confirm(name, owner, epoch, std::move(done));
   }
+  void ConfirmMember(const Pid& owner,
+                     absl::AnyInvocable<void(absl::Status)> done) override {
+    store.ConfirmMember(owner, std::move(done));
+  }
   void Register(absl::string_view, const Pid&,
                 absl::AnyInvocable<void(absl::StatusOr<Epoch>)>) override {}
   void Unregister(absl::string_view,
@@ -294,6 +298,90 @@ TEST_F(NodeRouterTest, MessagesThatWaitForALookUpKeepTheirOrder) {
   EXPECT_EQ(b_.seen.casts, sent);
 }
 
+TEST_F(NodeRouterTest, NothingOvertakesWhatWaitsByTheWayHere) {  // G9
+  names_.hold = true;
+  a_.Cast("x", "one");
+  // The name has come here before the store has answered.
+  const Pid here = a_.StartGlobal("x", {1, 50});
+  names_.store.Put(Entry("x", here, {1, 50}));
+  a_.Cast("x", "two");
+  a_.runtime.Send("x", Info(core::v1::Epoch()));
+  auto result = a_.Call("x", "Echo", "hi");
+  world_.RunReady();
+  EXPECT_THAT(a_.seen.casts, testing::IsEmpty());
+  EXPECT_THAT(a_.seen.infos, testing::IsEmpty());
+  EXPECT_FALSE(result->has_value());
+  EXPECT_EQ(names_.resolves, 1u);
+  names_.Release();
+  world_.RunReady();
+  EXPECT_THAT(a_.seen.casts, ElementsAre("one", "two"));
+  EXPECT_THAT(a_.seen.infos, ElementsAre("muster.core.v1.Epoch"));
+  ASSERT_TRUE(result->has_value());
+  EXPECT_TRUE((*result)->status.ok()) << (*result)->status;
+  // Nobody waits any more: the short way again.
+  a_.Cast("x", "three");
+  world_.RunReady();
+  EXPECT_THAT(a_.seen.casts, ElementsAre("one", "two", "three"));
+  EXPECT_EQ(names_.resolves, 1u);
+}
+
+TEST_F(NodeRouterTest, AnEpochSeenWhileWaitingIsAskedForInTurn) {  // G5, G9
+  names_.hold = true;
+  a_.Cast("x", "one");
+  names_.store.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 50}));
+  // The name has moved since, which a message of its new owner tells.
+  const Pid here = a_.Start();
+  Meta meta;
+  meta.sender_name = "x";
+  meta.sender_epoch = Epoch{1, 60};
+  c_.peers->SendInfo("a", here, Info(core::v1::Epoch()), meta);
+  world_.RunReady();
+  ASSERT_EQ(a_.peers->Seen("x"), (Epoch{1, 60}));
+  names_.Release();
+  world_.RunReady();
+  EXPECT_EQ(names_.resolves, 2u);
+  EXPECT_EQ(names_.last_above, (Epoch{1, 59}));
+  a_.Cast("x", "two");  // Waits behind the first.
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
+  names_.Release();
+  world_.RunReady();
+  EXPECT_THAT(b_.seen.casts, testing::IsEmpty());
+  EXPECT_THAT(c_.seen.casts, ElementsAre("one", "two"));
+}
+
+TEST_F(NodeRouterTest, WhoWantsTooMuchDeniesOthersNothing) {  // guarantees G5
+  names_.hold = true;
+  auto result = std::make_shared<std::optional<CallResult>>();
+  Request request(ServerRef::Global("x"), "/t.T/Echo",
+                  Payload::FromBytes("hi"));
+  request.meta.min_epoch = Epoch{1, 99};  // No such epoch ever was.
+  a_.runtime.StartCall(std::move(request), [result](CallResult r) {
+    result->emplace(std::move(r));
+  });
+  a_.Cast("x", "one");
+  names_.Release();  // NOT_FOUND: nothing above 98.
+  ExpectError(*result, absl::StatusCode::kNotFound, "NOPROC");
+  EXPECT_EQ(names_.resolves, 2u);
+  EXPECT_EQ(names_.last_above, Epoch());
+  names_.store.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 50}));
+  names_.Release();
+  world_.RunReady();
+  EXPECT_THAT(b_.seen.casts, ElementsAre("one"));
+}
+
+TEST_F(NodeRouterTest, WhatALookUpLosesIsCounted) {  // guarantees G9
+  names_.error = absl::UnavailableError("gone");
+  std::vector<std::string> lost;
+  router_->OnLost([&lost](const ServerRef& target, const Info&) {
+    lost.push_back(target.ToString());
+  });
+  const uint64_t before = a_.peers->stats().signals_dropped;
+  a_.runtime.Send(ServerRef::Global("x"), Info(core::v1::Epoch()));
+  world_.RunReady();
+  EXPECT_THAT(lost, ElementsAre(ServerRef::Global("x").ToString()));
+  EXPECT_EQ(a_.peers->stats().signals_dropped, before + 1);
+}
+
 TEST_F(NodeRouterTest, ADeadlineHoldsWhileLookingUp) {
   names_.hold = true;
   auto result = a_.Call("x", "Echo", "hi", absl::Milliseconds(300));
@@ -351,6 +439,53 @@ TEST_F(NodeRouterTest, ItIsNotPutBehindSomethingLater) {  // guarantees G9
   a_.Cast("x", "two");
   world_.RunReady();
   EXPECT_THAT(c_.seen.casts, ElementsAre("two"));
+  EXPECT_EQ(a_.peers->stats().rerouted, 0u);
+  EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
+}
+
+TEST_F(NodeRouterTest, NorBehindWhatWaitedBeforeItOrIsHere) {  // G9
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 40}));
+  a_.Cast("x", "one");
+  const Pid here = a_.StartGlobal("x", {1, 60});
+  names_.store.Put(Entry("x", here, {1, 60}));
+  a_.Cast("x", "two");
+  world_.RunReady();
+  EXPECT_THAT(a_.seen.casts, ElementsAre("two"));
+  EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
+}
+
+TEST_F(NodeRouterTest, NorBehindWhatThisNodeHasServedMeanwhile) {  // G9
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 40}));
+  a_.Cast("x", "one");
+  // The name was here for a while; nothing of that went through the router.
+  const Pid here = a_.StartGlobal("x", {1, 60});
+  a_.Cast("x", "two");
+  world_.PauseLane(*b_.lane);
+  world_.RunReady();
+  EXPECT_THAT(a_.seen.casts, ElementsAre("two"));
+  a_.runtime.SendExit(Pid(), here, ExitReason::Kill());
+  world_.RunReady();
+  ASSERT_TRUE(a_.runtime.WhereIsGlobal("x").empty());
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 70}), {1, 70}));
+  world_.ResumeLane(*b_.lane);
+  world_.RunReady();
+  EXPECT_THAT(c_.seen.casts, testing::IsEmpty());
+  EXPECT_EQ(a_.peers->stats().rerouted, 0u);
+  EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
+}
+
+TEST_F(NodeRouterTest, NorSentOnWhenWhatFollowedItIsLost) {  // guarantees G9
+  names_.copy.Put(Entry("x", b_.StartGlobal("x", {1, 50}), {1, 40}));
+  names_.store.Put(Entry("x", c_.StartGlobal("x", {1, 60}), {1, 60}));
+  names_.hold = true;
+  a_.Cast("x", "one");
+  world_.RunReady();
+  ASSERT_EQ(names_.resolves, 1u);
+  a_.peers->NodeDied("b", {1, 20});
+  world_.RunReady();
+  names_.Release();
+  world_.RunReady();
+  EXPECT_THAT(c_.seen.casts, testing::IsEmpty());
   EXPECT_EQ(a_.peers->stats().rerouted, 0u);
   EXPECT_EQ(a_.peers->stats().reroutes_lost, 1u);
 }
