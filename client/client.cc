@@ -189,10 +189,15 @@ class Client::Core {
   }
   RandomSource& random() { return *random_; }
 
+  size_t endpoints() const { return endpoints_.size(); }
+
   // The endpoint for the next attempt: the one in use, unless it is the one
   // that `failed` or its connection is known to be down.
   size_t Pick(size_t failed) ABSL_LOCKS_EXCLUDED(mu_);
-  // Notes how an attempt ended. True: the bucket allows another.
+  // It cannot be connected to: whoever comes begins with the next one.
+  void PassBy(size_t endpoint) ABSL_LOCKS_EXCLUDED(mu_);
+  // Notes how a request that was sent ended. True: the bucket allows another
+  // attempt.
   bool Settle(size_t endpoint, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -315,7 +320,9 @@ class Client::Core {
 //
 // A request is handed to gRPC only when the connection is ready: what fails
 // before certainly was not sent, and what fails after may have been. gRPC does
-// not tell the two apart.
+// not tell the two apart. To go on to another endpoint, because one cannot be
+// connected to, is part of (1): it costs nothing, however many do it at once,
+// until each endpoint has had its turn.
 //
 // Holds itself in the callback it waits for. THREADS: one at a time, handed on
 // by callbacks; Cancel from any.
@@ -351,6 +358,11 @@ class Client::Call : public std::enable_shared_from_this<Call> {
 
   void Attempt() {
     ++attempts_;
+    passed_by_ = 0;
+    Choose();
+  }
+
+  void Choose() {
     endpoint_ = core_->Pick(endpoint_);
     connect_pause_ = absl::Milliseconds(1);
     Connect();
@@ -362,7 +374,9 @@ class Client::Call : public std::enable_shared_from_this<Call> {
     if (state == GRPC_CHANNEL_READY) return Send();
     if (state == GRPC_CHANNEL_TRANSIENT_FAILURE ||
         state == GRPC_CHANNEL_SHUTDOWN) {
-      return Fail(
+      core_->PassBy(endpoint_);
+      if (++passed_by_ < core_->endpoints()) return Choose();
+      return TryAgain(
           Error(absl::StatusCode::kUnavailable, "NODEDOWN",
                 absl::StrCat("cannot connect to ", core_->address(endpoint_)))
               .NotExecuted());
@@ -370,11 +384,12 @@ class Client::Call : public std::enable_shared_from_this<Call> {
     // Asked again and again, because gRPC tells changes of state only to a
     // thread that waits for them.
     if (!After(connect_pause_, [](Call& call) { call.Connect(); })) {
-      Fail(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
-                 absl::StrCat("not connected to ", core_->address(endpoint_),
-                              " in time"))
-               .NotExecuted());
-      return;
+      Finish(
+          CallResult(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+                           absl::StrCat("not connected to ",
+                                        core_->address(endpoint_), " in time"))
+                         .NotExecuted()
+                         .status()));
     }
   }
 
@@ -428,11 +443,14 @@ class Client::Call : public std::enable_shared_from_this<Call> {
     return cancelled_;
   }
 
-  // An attempt has failed.
+  // A request that was sent has failed.
   void Fail(absl::Status error) {
-    const bool allowed = core_->Settle(endpoint_, error);
-    if (!allowed || !MayRetry(error) ||
-        attempts_ >= core_->options().attempts_max ||
+    if (core_->Settle(endpoint_, error)) return TryAgain(std::move(error));
+    Finish(CallResult(std::move(error)));
+  }
+
+  void TryAgain(absl::Status error) {
+    if (!MayRetry(error) || attempts_ >= core_->options().attempts_max ||
         !After(RetryPause(error), [](Call& call) { call.Attempt(); })) {
       Finish(CallResult(std::move(error)));
     }
@@ -505,6 +523,8 @@ class Client::Call : public std::enable_shared_from_this<Call> {
   uint64_t id_ = 0;
   int attempts_ = 0;
   size_t endpoint_ = kNone;
+  // Endpoints that this attempt could not connect to.
+  size_t passed_by_ = 0;
   absl::Duration connect_pause_;
   grpc::ByteBuffer response_;
 
@@ -531,6 +551,11 @@ size_t Client::Core::Pick(size_t failed) {
   }
   // All are down: whoever is next learns whether that is still so.
   return failed < n ? (failed + 1) % n : first;
+}
+
+void Client::Core::PassBy(size_t endpoint) {
+  MutexLock lock(&mu_);
+  if (current_ == endpoint) current_ = (endpoint + 1) % endpoints_.size();
 }
 
 bool Client::Core::Settle(size_t endpoint, const absl::Status& status) {

@@ -4,7 +4,9 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/integration/rpc/rpc_fixture.h"
 
@@ -165,6 +167,45 @@ TEST_F(ClientTest, GoesToTheNextEndpointIfOneIsDown) {
   const absl::Status status = Call(*client, "tally", kAdd, 1).status;
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(adds_.load(), 1);
+}
+
+// However many wait for a connection that then fails: none of them was sent, so
+// going on to another node is no retry and needs no room in the bucket.
+TEST_F(ClientTest, AllThatWaitForANodeThatIsDownGoOnToTheNext) {
+  std::string closed;
+  {
+    auto server = RpcServer::Start(RpcServerOptions(), {});
+    ASSERT_TRUE(server.ok());
+    closed = (*server)->address();
+  }
+  // Takes connections, and says that it does not serve.
+  auto leaving = RpcServer::Start(RpcServerOptions(), {});
+  ASSERT_TRUE(leaving.ok());
+  (*leaving)->SetHealth(false);
+  auto client = Connect(
+      absl::StrCat(closed, ",", (*leaving)->address(), ",", server_->address()),
+      /*attempts_max=*/1);
+  constexpr int kCalls = 40;
+  std::vector<std::shared_ptr<internal::Arrival<CallResult>>> arrivals;
+  for (int i = 0; i < kCalls; ++i) {
+    tally::v1::AddRequest request;
+    request.set_by(1);
+    auto arrival = std::make_shared<internal::Arrival<CallResult>>();
+    client->StartCall(
+        "tally", kAdd, Payload::Of(std::move(request)), CallOptions(),
+        [arrival](CallResult result) { arrival->Set(std::move(result)); });
+    arrivals.push_back(std::move(arrival));
+  }
+  for (const auto& arrival : arrivals) {
+    internal::BlockUntil([&](absl::AnyInvocable<void()> wake) {
+      arrival->OnReady(std::move(wake));
+    });
+    const absl::Status status = arrival->Take().status;
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  EXPECT_EQ(adds_.load(), kCalls);
+  client.reset();
+  (*leaving)->Shutdown(absl::ZeroDuration());
 }
 
 TEST_F(ClientTest, NobodyListeningIsNotExecuted) {
