@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/sent.h"
 #include "grpc/support/time.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/channel.h"
@@ -184,6 +185,9 @@ class Client::Core {
   grpc::Channel& channel(size_t endpoint) {
     return *endpoints_[endpoint]->channel;
   }
+  const std::string& target(size_t endpoint) const {
+    return endpoints_[endpoint]->target;
+  }
   const std::string& address(size_t endpoint) const {
     return endpoints_[endpoint]->address;
   }
@@ -233,8 +237,8 @@ class Client::Core {
              const std::shared_ptr<grpc::ChannelCredentials>& credentials,
              bool others)
         : address(address.ToString()),
-          channel(grpc::CreateCustomChannel(address.ChannelTarget(),
-                                            credentials,
+          target(DialTarget(address)),
+          channel(grpc::CreateCustomChannel(target, credentials,
                                             Arguments(options, others))),
           stub(channel) {}
 
@@ -264,6 +268,7 @@ class Client::Core {
     }
 
     const std::string address;
+    const std::string target;
     const std::shared_ptr<grpc::Channel> channel;
     grpc::GenericStub stub;
     // Guarded by Core::mu_, which a nested struct cannot name.
@@ -319,10 +324,10 @@ class Client::Core {
 //   (5) the client is gone
 //
 // A request is handed to gRPC only when the connection is ready: what fails
-// before certainly was not sent, and what fails after may have been. gRPC does
-// not tell the two apart. To go on to another endpoint, because one cannot be
-// connected to, is part of (1): it costs nothing, however many do it at once,
-// until each endpoint has had its turn.
+// before certainly was not sent, and what fails after may have been, unless
+// gRPC had no connection for it any more (sent.h). To go on to another
+// endpoint, because one cannot be connected to, is part of (1): it costs
+// nothing, however many do it at once, until each endpoint has had its turn.
 //
 // Holds itself in the callback it waits for. THREADS: one at a time, handed on
 // by callbacks; Cancel from any.
@@ -374,12 +379,7 @@ class Client::Call : public std::enable_shared_from_this<Call> {
     if (state == GRPC_CHANNEL_READY) return Send();
     if (state == GRPC_CHANNEL_TRANSIENT_FAILURE ||
         state == GRPC_CHANNEL_SHUTDOWN) {
-      core_->PassBy(endpoint_);
-      if (++passed_by_ < core_->endpoints()) return Choose();
-      return TryAgain(
-          Error(absl::StatusCode::kUnavailable, "NODEDOWN",
-                absl::StrCat("cannot connect to ", core_->address(endpoint_)))
-              .NotExecuted());
+      return GoOn();
     }
     // Asked again and again, because gRPC tells changes of state only to a
     // thread that waits for them.
@@ -391,6 +391,16 @@ class Client::Call : public std::enable_shared_from_this<Call> {
                          .NotExecuted()
                          .status()));
     }
+  }
+
+  // The endpoint cannot be reached, and was sent nothing.
+  void GoOn() {
+    core_->PassBy(endpoint_);
+    if (++passed_by_ < core_->endpoints()) return Choose();
+    TryAgain(
+        Error(absl::StatusCode::kUnavailable, "NODEDOWN",
+              absl::StrCat("cannot connect to ", core_->address(endpoint_)))
+            .NotExecuted());
   }
 
   void Send() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -426,6 +436,11 @@ class Client::Call : public std::enable_shared_from_this<Call> {
                            .value_or(Epoch());
       }
       return Finish(std::move(result));
+    }
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+        NeverSent(context, core_->target(endpoint_))) {
+      return GoOn();  // The connection went while the call was on its way
+                      // there.
     }
     absl::Status error = FromGrpcStatus(status);
     if (absl::IsCancelled(error) && ReasonOf(error).empty() && !gave_up()) {

@@ -761,6 +761,15 @@ claim name=x node=b n=3 e=6 seq=8 session=s
 )";
   EXPECT_THAT(Sole(CheckChildren, two), HasSubstr("was healthy"));
   EXPECT_EQ(Sole(CheckChildren, absl::StrCat("died node=a n=2\n", two)), "");
+  // It moved, from where it was.
+  EXPECT_EQ(
+      Sole(CheckChildren,
+           absl::StrReplaceAll(two, {{"seq=8", "seq=8 op=moved reason=a"}})),
+      "");
+  EXPECT_THAT(
+      Sole(CheckChildren,
+           absl::StrReplaceAll(two, {{"seq=8", "seq=8 op=moved reason=c"}})),
+      HasSubstr("was healthy"));
   EXPECT_EQ(Sole(CheckChildren, absl::StrCat("exit node=a n=2 seq=7\n", two)),
             "");
   EXPECT_EQ(Sole(CheckChildren, absl::StrReplaceAll(two, {{" session=s", ""}})),
