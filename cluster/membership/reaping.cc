@@ -170,8 +170,14 @@ void Membership::Reap(const Silence::Overdue& overdue) {
                    // Time it again from here; a compare that failed means a
                    // heartbeat that the watch will bring, or that another
                    // reaper was first, and then there is nobody to time.
-                   strand->Post([this, alive, overdue, node_revision] {
+                   const bool refused = result.ok();
+                   strand->Post([this, alive, overdue, node_revision, refused] {
                      if (alive.expired()) return;
+                     // A watch that has not told of that may be deaf: the list
+                     // tells, and finds it out.
+                     if (refused && heartbeats_ != nullptr) {
+                       heartbeats_->Refresh();
+                     }
                      MutexLock lock(&mu_);
                      const auto at = members_.find(overdue.node);
                      if (!reaper_.has_value() || at == members_.end() ||
