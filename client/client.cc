@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/sent.h"
 #include "grpc/support/time.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/channel.h"
@@ -184,15 +185,23 @@ class Client::Core {
   grpc::Channel& channel(size_t endpoint) {
     return *endpoints_[endpoint]->channel;
   }
+  const std::string& target(size_t endpoint) const {
+    return endpoints_[endpoint]->target;
+  }
   const std::string& address(size_t endpoint) const {
     return endpoints_[endpoint]->address;
   }
   RandomSource& random() { return *random_; }
 
+  size_t endpoints() const { return endpoints_.size(); }
+
   // The endpoint for the next attempt: the one in use, unless it is the one
   // that `failed` or its connection is known to be down.
   size_t Pick(size_t failed) ABSL_LOCKS_EXCLUDED(mu_);
-  // Notes how an attempt ended. True: the bucket allows another.
+  // It cannot be connected to: whoever comes begins with the next one.
+  void PassBy(size_t endpoint) ABSL_LOCKS_EXCLUDED(mu_);
+  // Notes how a request that was sent ended. True: the bucket allows another
+  // attempt.
   bool Settle(size_t endpoint, const absl::Status& status)
       ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -228,8 +237,8 @@ class Client::Core {
              const std::shared_ptr<grpc::ChannelCredentials>& credentials,
              bool others)
         : address(address.ToString()),
-          channel(grpc::CreateCustomChannel(address.ChannelTarget(),
-                                            credentials,
+          target(DialTarget(address)),
+          channel(grpc::CreateCustomChannel(target, credentials,
                                             Arguments(options, others))),
           stub(channel) {}
 
@@ -259,6 +268,7 @@ class Client::Core {
     }
 
     const std::string address;
+    const std::string target;
     const std::shared_ptr<grpc::Channel> channel;
     grpc::GenericStub stub;
     // Guarded by Core::mu_, which a nested struct cannot name.
@@ -314,8 +324,10 @@ class Client::Core {
 //   (5) the client is gone
 //
 // A request is handed to gRPC only when the connection is ready: what fails
-// before certainly was not sent, and what fails after may have been. gRPC does
-// not tell the two apart.
+// before certainly was not sent, and what fails after may have been, unless
+// gRPC had no connection for it any more (sent.h). To go on to another
+// endpoint, because one cannot be connected to, is part of (1): it costs
+// nothing, however many do it at once, until each endpoint has had its turn.
 //
 // Holds itself in the callback it waits for. THREADS: one at a time, handed on
 // by callbacks; Cancel from any.
@@ -351,6 +363,11 @@ class Client::Call : public std::enable_shared_from_this<Call> {
 
   void Attempt() {
     ++attempts_;
+    passed_by_ = 0;
+    Choose();
+  }
+
+  void Choose() {
     endpoint_ = core_->Pick(endpoint_);
     connect_pause_ = absl::Milliseconds(1);
     Connect();
@@ -362,20 +379,28 @@ class Client::Call : public std::enable_shared_from_this<Call> {
     if (state == GRPC_CHANNEL_READY) return Send();
     if (state == GRPC_CHANNEL_TRANSIENT_FAILURE ||
         state == GRPC_CHANNEL_SHUTDOWN) {
-      return Fail(
-          Error(absl::StatusCode::kUnavailable, "NODEDOWN",
-                absl::StrCat("cannot connect to ", core_->address(endpoint_)))
-              .NotExecuted());
+      return GoOn();
     }
     // Asked again and again, because gRPC tells changes of state only to a
     // thread that waits for them.
     if (!After(connect_pause_, [](Call& call) { call.Connect(); })) {
-      Fail(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
-                 absl::StrCat("not connected to ", core_->address(endpoint_),
-                              " in time"))
-               .NotExecuted());
-      return;
+      Finish(
+          CallResult(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+                           absl::StrCat("not connected to ",
+                                        core_->address(endpoint_), " in time"))
+                         .NotExecuted()
+                         .status()));
     }
+  }
+
+  // The endpoint cannot be reached, and was sent nothing.
+  void GoOn() {
+    core_->PassBy(endpoint_);
+    if (++passed_by_ < core_->endpoints()) return Choose();
+    TryAgain(
+        Error(absl::StatusCode::kUnavailable, "NODEDOWN",
+              absl::StrCat("cannot connect to ", core_->address(endpoint_)))
+            .NotExecuted());
   }
 
   void Send() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -412,6 +437,11 @@ class Client::Call : public std::enable_shared_from_this<Call> {
       }
       return Finish(std::move(result));
     }
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+        NeverSent(context, core_->target(endpoint_))) {
+      return GoOn();  // The connection went while the call was on its way
+                      // there.
+    }
     absl::Status error = FromGrpcStatus(status);
     if (absl::IsCancelled(error) && ReasonOf(error).empty() && !gave_up()) {
       // Not ours, and no word of Muster's: a node that ends cancels what it
@@ -428,11 +458,14 @@ class Client::Call : public std::enable_shared_from_this<Call> {
     return cancelled_;
   }
 
-  // An attempt has failed.
+  // A request that was sent has failed.
   void Fail(absl::Status error) {
-    const bool allowed = core_->Settle(endpoint_, error);
-    if (!allowed || !MayRetry(error) ||
-        attempts_ >= core_->options().attempts_max ||
+    if (core_->Settle(endpoint_, error)) return TryAgain(std::move(error));
+    Finish(CallResult(std::move(error)));
+  }
+
+  void TryAgain(absl::Status error) {
+    if (!MayRetry(error) || attempts_ >= core_->options().attempts_max ||
         !After(RetryPause(error), [](Call& call) { call.Attempt(); })) {
       Finish(CallResult(std::move(error)));
     }
@@ -505,6 +538,8 @@ class Client::Call : public std::enable_shared_from_this<Call> {
   uint64_t id_ = 0;
   int attempts_ = 0;
   size_t endpoint_ = kNone;
+  // Endpoints that this attempt could not connect to.
+  size_t passed_by_ = 0;
   absl::Duration connect_pause_;
   grpc::ByteBuffer response_;
 
@@ -531,6 +566,11 @@ size_t Client::Core::Pick(size_t failed) {
   }
   // All are down: whoever is next learns whether that is still so.
   return failed < n ? (failed + 1) % n : first;
+}
+
+void Client::Core::PassBy(size_t endpoint) {
+  MutexLock lock(&mu_);
+  if (current_ == endpoint) current_ = (endpoint + 1) % endpoints_.size();
 }
 
 bool Client::Core::Settle(size_t endpoint, const absl::Status& status) {

@@ -56,6 +56,8 @@ struct ClientOptions {
 // Retries: only outcome NOT_EXECUTED with UNAVAILABLE, RESOURCE_EXHAUSTED or
 // ABORTED, within the call's deadline, and only while the connection's bucket
 // is over half full: 10 tokens, a failure takes one, a success returns 0.1.
+// A node that cannot be connected to was sent nothing: the call goes on to the
+// next one at once, and only when all are like that has an attempt failed.
 //
 // LIFETIME: the destructor cancels what is under way and waits for those
 // callbacks, which come with CANCELLED or the error that an earlier attempt had

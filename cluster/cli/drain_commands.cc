@@ -26,6 +26,8 @@ using admin::v1::DrainNodeResponse;
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
 constexpr absl::Duration kRequestTimeout = absl::Seconds(5);
+// Of those that cannot move, in an error.
+constexpr int kNamesShown = 3;
 // What is left of the command's time may be too short for an answer.
 constexpr absl::Duration kRequestTimeoutMin = absl::Seconds(1);
 
@@ -42,6 +44,23 @@ size_t CountMovable(const DrainNodeResponse& response) {
 std::string ItemLine(const DrainItem& item) {
   return absl::StrCat("  ", item.name(), item.detail().empty() ? "" : ": ",
                       item.detail(), "\n");
+}
+
+// Such as "'mine': pinned to node 'a', which is draining", of a few of those
+// that stay.
+std::string WhoStays(const DrainNodeResponse& response) {
+  std::string text;
+  int shown = 0;
+  for (const DrainItem& item : response.left()) {
+    if (item.movable()) continue;
+    if (++shown > kNamesShown) {
+      absl::StrAppend(&text, "; and others");
+      break;
+    }
+    absl::StrAppend(&text, shown == 1 ? "" : "; ", "'", item.name(),
+                    "': ", item.detail());
+  }
+  return text;
 }
 
 std::string Names(size_t count) {
@@ -156,15 +175,24 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
     for (const DrainItem& item : left->left()) *env.out << ItemLine(item);
   }
   if (left->left_size() == 0) return {};
+  std::string text = absl::StrCat(Names(static_cast<size_t>(left->left_size())),
+                                  left->left_size() == 1 ? " is" : " are",
+                                  " still on node ", node);
+  if (CountMovable(*left) == 0) {
+    absl::StrAppend(&text, ", since nobody can move ",
+                    left->left_size() == 1 ? "it" : "them", " (",
+                    WhoStays(*left),
+                    "). It stays draining: end it, and what stays ends with "
+                    "it, or `muster node undrain ",
+                    node, "`");
+  } else {
+    absl::StrAppend(&text,
+                    "; it stays draining: ask again to go on, or "
+                    "`muster node undrain ",
+                    node, "`");
+  }
   return CommandResult(
-      Error(absl::StatusCode::kFailedPrecondition, "PARTIAL",
-            absl::StrCat(Names(static_cast<size_t>(left->left_size())),
-                         left->left_size() == 1 ? " is" : " are",
-                         " still on node ", node,
-                         "; it stays draining: ask again to go on, or `muster "
-                         "node undrain ",
-                         node, "`"))
-          .status(),
+      Error(absl::StatusCode::kFailedPrecondition, "PARTIAL", text).status(),
       kExitPartial);
 }
 

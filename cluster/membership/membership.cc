@@ -29,8 +29,6 @@ constexpr int kOtherMoves = 3;
 // How soon a question about a grave that the store did not answer is asked
 // again.
 constexpr absl::Duration kGraveRetry = absl::Milliseconds(50);
-// Only the lowest node ids watch heartbeats and reap (guarantees R5).
-constexpr size_t kReapers = 3;
 
 }  // namespace
 
@@ -54,18 +52,6 @@ std::function<void()> Membership::Alive(std::function<void()> work) {
   std::weak_ptr<bool> alive = alive_;
   return [alive, work = std::move(work)] {
     if (!alive.expired()) work();
-  };
-}
-
-template <typename T>
-Store::Done<T> Membership::OnStrand(
-    void (Membership::*then)(absl::StatusOr<T>)) {
-  std::weak_ptr<bool> alive = alive_;
-  return [this, alive, then, strand = strand_](absl::StatusOr<T> result) {
-    if (alive.expired()) return;
-    strand->Post([this, alive, then, result = std::move(result)]() mutable {
-      if (!alive.expired()) (this->*then)(std::move(result));
-    });
   };
 }
 
@@ -273,6 +259,7 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
   const BootTime now = clock_->Boot();
   if (result->succeeded) {
     own_revision_ = result->revision;
+    record_revision_ = result->revision;
     committed_revision_ = result->revision;
     // Writing the record proved life as a heartbeat does (guarantees R2).
     if (!store_->embedded()) {
@@ -291,6 +278,7 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
       // Of a try whose answer was lost. To have read it proves nothing: the
       // fence stays closed until a heartbeat commits (guarantees E4).
       own_revision_ = node.create_revision;
+      record_revision_ = node.mod_revision;
       record_ = node.value;
     } else if (std::optional<std::string> proof =
                    parsed && options_.proof_of_death
@@ -426,7 +414,7 @@ void Membership::Finished() {
     strand_->At(clock_->Boot() + profile_.heartbeat,
                 Alive([this] { Sweep(); }));
     strand_->At(clock_->Boot() + profile_.reap,
-                Alive([this] { WatchReapers(); }));
+                Alive([this] { LookAtWatchers(); }));
   }
 }
 
@@ -452,80 +440,6 @@ void Membership::Leave(absl::AnyInvocable<void()> done) {
 StoreOp Membership::Journal(store::v1::EventRecord event) const {
   return PutEvent(keys_, options_.node, std::move(event), clock_->Wall(),
                   random_->Hex(8));
-}
-
-void Membership::SetDraining(bool draining,
-                             absl::AnyInvocable<void(absl::Status)> done) {
-  draining_.store(draining, std::memory_order_relaxed);
-  DrainRequest& request = drain_requests_.emplace_back();
-  request.draining = draining;
-  request.done = std::move(done);
-  if (drain_requests_.size() == 1) WriteDraining();
-}
-
-void Membership::WriteDraining() {
-  const bool draining = drain_requests_.front().draining;
-  store::v1::NodeRecord record;
-  if (!active_ || !record.ParseFromString(record_)) {
-    DrainingWritten(
-        Error(absl::StatusCode::kAborted, "FENCED",
-              absl::StrCat("node '", options_.node, "' is no member now"))
-            .NotExecuted());
-    return;
-  }
-  if (record.draining() == draining && !record_doubtful_) {
-    DrainingWritten(absl::OkStatus());
-    return;
-  }
-  record.set_draining(draining);
-  std::string value = record.SerializeAsString();
-  store::v1::EventRecord event;
-  event.set_kind(draining ? "node.draining" : "node.undrained");
-  event.set_node(options_.node);
-  *event.mutable_new_epoch() =
-      Epoch{generation_, static_cast<uint64_t>(own_revision_)}.ToProto();
-  event.set_text(absl::StrCat(
-      "node '", options_.node,
-      draining ? "' gets no new children and moves away those it has"
-               : "' takes children again"));
-  Txn txn;
-  txn.compares.push_back(OwnEpoch());
-  txn.then.push_back(StoreOp::Put(keys_.Node(options_.node), value));
-  txn.then.push_back(Journal(std::move(event)));
-  std::weak_ptr<bool> alive = alive_;
-  store_->Commit(
-      std::move(txn), kTxnTimeout,
-      [this, alive, value = std::move(value),
-       strand = strand_](absl::StatusOr<TxnResult> result) mutable {
-        if (alive.expired()) return;
-        strand->Post([this, alive, value = std::move(value),
-                      result = std::move(result)]() mutable {
-          if (alive.expired()) return;
-          const bool written = result.ok() && result->succeeded;
-          if (written) record_ = std::move(value);
-          record_doubtful_ = !written;
-          DrainingWritten(written ? absl::OkStatus()
-                          : result.ok()
-                              ? Error(absl::StatusCode::kAborted, "FENCED",
-                                      "this node's epoch has ended")
-                                    .NotExecuted()
-                                    .status()
-                              : result.status());
-        });
-      });
-}
-
-void Membership::DrainingWritten(const absl::Status& status) {
-  absl::AnyInvocable<void(absl::Status)> done =
-      std::move(drain_requests_.front().done);
-  drain_requests_.pop_front();
-  if (!drain_requests_.empty()) {
-    strand_->Post(Alive([this] { WriteDraining(); }));
-  } else if (store::v1::NodeRecord record;
-             !status.ok() && record.ParseFromString(record_)) {
-    draining_.store(record.draining(), std::memory_order_relaxed);
-  }
-  done(status);
 }
 
 // -- Heartbeats --------------------------------------------------------------
@@ -778,171 +692,6 @@ std::optional<absl::Duration> Membership::SilentFor(
   MutexLock lock(&mu_);
   if (!reaper_.has_value()) return std::nullopt;
   return reaper_->SilentFor(node, clock_->Boot());
-}
-
-void Membership::UpdateReaper() {
-  if (store_->embedded() || !active_) return;
-  bool reaper = reapers_silent_;
-  {
-    MutexLock lock(&mu_);
-    size_t rank = 0;
-    for (const auto& [node, member] : members_) {
-      if (rank++ == kReapers) break;
-      if (node == options_.node) reaper = true;
-    }
-  }
-  if (!reaper) {
-    heartbeats_.reset();
-    MutexLock lock(&mu_);
-    reaper_.reset();
-    return;
-  }
-  if (heartbeats_ != nullptr) return;
-  {
-    Profile profile = profile_;
-    if (options_.reap_for_test > absl::ZeroDuration()) {
-      profile.reap = options_.reap_for_test;
-    }
-    MutexLock lock(&mu_);
-    reaper_.emplace(profile);
-    reaper_->Committed(last_committed_);
-  }
-  ReplicaHandler handler;
-  handler.on_change = [this](const std::string& key, const KeyValue* now,
-                             int64_t) { HeartbeatChanged(key, now); };
-  handler.on_synced = [this] {
-    MutexLock lock(&mu_);
-    reaper_->WatchReady(clock_->Boot());
-  };
-  handler.on_gap = [this] {
-    MutexLock lock(&mu_);
-    reaper_->WatchBroke();
-  };
-  heartbeats_ =
-      std::make_unique<Replica>(store_, strand_, clock_, random_, logger_,
-                                keys_.HeartbeatPrefix(), std::move(handler));
-  heartbeats_->Start();
-}
-
-void Membership::WatchReapers() {
-  if (!active_) return;
-  store_->List(keys_.HeartbeatPrefix(), kTxnTimeout,
-               OnStrand<RangeResult>(&Membership::ReapersListed));
-}
-
-void Membership::ReapersListed(absl::StatusOr<RangeResult> result) {
-  if (!active_) return;
-  std::map<std::string, int64_t> beats;
-  if (result.ok()) {
-    for (const KeyValue& item : result->items) {
-      if (const auto parsed = keys_.Parse(item.key); parsed.ok()) {
-        beats[parsed->id] = item.mod_revision;
-      }
-    }
-  }
-  // Sorted, so the first ones are those that reap.
-  bool silent = !beats.empty();
-  size_t rank = 0;
-  for (const auto& [node, revision] : beats) {
-    if (rank++ == kReapers) break;
-    const auto before = seen_beats_.find(node);
-    silent = silent && node != options_.node && before != seen_beats_.end() &&
-             before->second == revision;
-  }
-  seen_beats_ = std::move(beats);
-  if (std::exchange(reapers_silent_, silent) != silent) UpdateReaper();
-  strand_->At(clock_->Boot() + profile_.reap,
-              Alive([this] { WatchReapers(); }));
-}
-
-void Membership::HeartbeatChanged(const std::string& key, const KeyValue* now) {
-  absl::StatusOr<Keys::Parsed> parsed = keys_.Parse(key);
-  if (!parsed.ok() || parsed->id == options_.node) return;
-  store::v1::HeartbeatRecord beat;
-  if (now != nullptr && !beat.ParseFromString(now->value)) return;
-  MutexLock lock(&mu_);
-  if (!reaper_.has_value()) return;
-  if (now == nullptr) {
-    reaper_->Forget(parsed->id);
-  } else {
-    // The epoch comes with the beat, so that both are of one moment.
-    reaper_->Observe(parsed->id, static_cast<int64_t>(beat.node_revision()),
-                     now->mod_revision, clock_->Boot());
-  }
-}
-
-void Membership::Sweep() {
-  if (!active_) return;
-  const BootTime now = clock_->Boot();
-  if (heartbeats_ != nullptr) {
-    std::vector<Silence::Overdue> due;
-    {
-      MutexLock lock(&mu_);
-      const bool was_braked = reaper_->braked();
-      due = reaper_->Sweep(members_.size(), now);
-      if (reaper_->braked() && !was_braked) {
-        logger_->Warning(
-            "many nodes look silent at once: perhaps it is this one, or the "
-            "store. None is reaped before another R, then one at a time");
-      }
-    }
-    if (fence_.Check(now)) {
-      for (const Silence::Overdue& overdue : due) Reap(overdue);
-      RemoveOldGraves();
-    }
-  }
-  strand_->At(now + profile_.heartbeat / 5, Alive([this] { Sweep(); }));
-}
-
-void Membership::Reap(const Silence::Overdue& overdue) {
-  int64_t node_revision = overdue.node_revision;
-  if (node_revision == 0) {  // It wrote its record and never a heartbeat.
-    const auto at = nodes_->items().find(keys_.Node(overdue.node));
-    if (at == nodes_->items().end()) return;
-    node_revision = at->second.create_revision;
-  }
-  std::optional<absl::Duration> silent;
-  {
-    MutexLock lock(&mu_);
-    silent = reaper_->SilentFor(overdue.node, clock_->Boot());
-    reaper_->Forget(overdue.node);  // Not again before the next observation.
-  }
-  logger_->Warning(absl::StrCat("node '", overdue.node, "' was silent for ",
-                                absl::FormatDuration(profile_.reap),
-                                "; ending its membership"));
-  Txn txn = SilentReap(
-      keys_, overdue.node, node_revision, overdue.heartbeat_revision,
-      Journal(EndOfNode(
-          "node.reaped", overdue.node,
-          Epoch{generation_, static_cast<uint64_t>(node_revision)},
-          absl::StrCat("silent; reaped by '", options_.node, "'"),
-          {{"silence_ms", absl::StrCat(absl::ToInt64Milliseconds(
-                              silent.value_or(profile_.reap)))},
-           {"heartbeat_revision", absl::StrCat(overdue.heartbeat_revision)}})));
-  std::weak_ptr<bool> alive = alive_;
-  store_->Commit(std::move(txn), kTxnTimeout,
-                 [this, alive, overdue, node_revision,
-                  strand = strand_](absl::StatusOr<TxnResult> result) {
-                   if (alive.expired() || (result.ok() && result->succeeded)) {
-                     return;
-                   }
-                   // Time it again from here; a compare that failed means a
-                   // heartbeat that the watch will bring, or that another
-                   // reaper was first, and then there is nobody to time.
-                   strand->Post([this, alive, overdue, node_revision] {
-                     if (alive.expired()) return;
-                     MutexLock lock(&mu_);
-                     const auto at = members_.find(overdue.node);
-                     if (!reaper_.has_value() || at == members_.end() ||
-                         static_cast<int64_t>(at->second.epoch.revision) !=
-                             node_revision) {
-                       return;
-                     }
-                     reaper_->Observe(overdue.node, overdue.node_revision,
-                                      overdue.heartbeat_revision,
-                                      clock_->Boot());
-                   });
-                 });
 }
 
 std::optional<PeerAddress> Membership::Find(absl::string_view node) const {

@@ -5,7 +5,8 @@
 // transactions that alone move the fence; reaping as one compare-and-set by
 // whoever has seen no heartbeat for R on its own clock, or has a proof of
 // death, or leaves a grave. When and whether is decided in ownership.h, how in
-// reap.h.
+// reap.h. Its parts: joining, heartbeats and members (membership.cc), who ends
+// the membership of the silent (reaping.cc), the draining flag (draining.cc).
 #ifndef MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 #define MUSTER_CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 
@@ -125,7 +126,8 @@ class Membership final : public PeerDirectory {
 
   // Writes the draining flag into this node's record. `done` comes once:
   // ABORTED FENCED, or the store's error; a repetition does no harm. One after
-  // the other: what was asked last is what stays.
+  // the other: what was asked last is what stays, also if an earlier write that
+  // got no answer reaches the store late.
   void SetDraining(bool draining, absl::AnyInvocable<void(absl::Status)> done);
   // Whether this node drains; what was asked last, while the store has not
   // answered.
@@ -160,7 +162,7 @@ class Membership final : public PeerDirectory {
   // member any more, must wait for and compare (guarantees R19). `owner` is
   // empty for a name without a record.
   ClaimGate MayClaimFrom(absl::string_view owner, int64_t revision) const;
-  // How long `node` has been silent; absent if this node does not reap.
+  // How long `node` has been silent; absent if this node does not watch.
   std::optional<absl::Duration> SilentFor(absl::string_view node) const;
   const Profile& profile() const { return profile_; }
 
@@ -196,15 +198,16 @@ class Membership final : public PeerDirectory {
   void GraveChanged(const std::string& key, const KeyValue* now);
   void RemoveOldGraves();
   void UpdateReaper();
-  // Nodes that do not reap look now and then whether those that should have
-  // died all at once.
-  void WatchReapers();
-  void ReapersListed(absl::StatusOr<RangeResult> result);
+  // Nodes that do not watch heartbeats look now and then whether those that
+  // should have died all at once.
+  void LookAtWatchers();
+  void WatchersListed(absl::StatusOr<RangeResult> result);
   void HeartbeatChanged(const std::string& key, const KeyValue* now);
   void Sweep();
   void Reap(const Silence::Overdue& overdue);
   // Writes what the first of drain_requests_ asks for, then the others.
   void WriteDraining();
+  void DrainingAnswered(std::string value, absl::StatusOr<TxnResult> result);
   void DrainingWritten(const absl::Status& status);
   void ExtendFence(BootTime deadline);
   StoreOp Journal(store::v1::EventRecord event) const;
@@ -240,18 +243,20 @@ class Membership final : public PeerDirectory {
   // Greatest revision that a heartbeat of this incarnation had.
   int64_t committed_revision_ = 0;
   std::unique_ptr<Replica> nodes_;
-  std::unique_ptr<Replica> heartbeats_;  // Only while this node reaps.
+  std::unique_ptr<Replica> heartbeats_;  // Only while this node watches.
   std::unique_ptr<Replica> grave_records_;
-  // Heartbeat revisions at the last look of WatchReapers.
+  // Heartbeat revisions at the last look of LookAtWatchers.
   std::map<std::string, int64_t> seen_beats_;
-  // All that should reap were silent between two looks: this node does.
-  bool reapers_silent_ = false;
+  // All that should watch were silent between two looks: this node does.
+  bool watchers_silent_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::string record_;  // This node's, as written last.
+  int64_t record_revision_ = 0;
   // A write of it got no answer.
   bool record_doubtful_ = false;
   struct DrainRequest {
     bool draining = false;
+    int tries = 0;
     absl::AnyInvocable<void(absl::Status)> done;
   };
   // The first is under way.
@@ -267,12 +272,24 @@ class Membership final : public PeerDirectory {
   // Node and epoch revision of those whose record is gone but that may yet act,
   // as far as is known.
   std::set<std::pair<std::string, uint64_t>> dying_ ABSL_GUARDED_BY(mu_);
-  // While this node reaps.
+  // While this node watches heartbeats.
   std::optional<Reaper> reaper_ ABSL_GUARDED_BY(mu_);
   Graves graves_ ABSL_GUARDED_BY(mu_);
   // Raised with mu_ held, after the change.
   std::atomic<uint64_t> version_{1};
 };
+
+template <typename T>
+Store::Done<T> Membership::OnStrand(
+    void (Membership::*then)(absl::StatusOr<T>)) {
+  std::weak_ptr<bool> alive = alive_;
+  return [this, alive, then, strand = strand_](absl::StatusOr<T> result) {
+    if (alive.expired()) return;
+    strand->Post([this, alive, then, result = std::move(result)]() mutable {
+      if (!alive.expired()) (this->*then)(std::move(result));
+    });
+  };
+}
 
 }  // namespace muster
 

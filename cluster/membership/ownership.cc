@@ -10,6 +10,8 @@ namespace {
 // A span of so many H without a committed heartbeat of its own: what a reaper
 // did not see meanwhile proves nothing.
 constexpr int kBlindBeats = 3;
+// What moved within so many H moves now.
+constexpr int kFreshBeats = 2;
 
 // Nodes that died together were last seen up to H and the store's latency
 // apart, so one is counted as silent a little before it may be reaped.
@@ -48,8 +50,21 @@ absl::Duration SilenceToReap(const Profile& profile) {
 
 // -- Reaper ------------------------------------------------------------------
 
+void Reaper::Observe(absl::string_view node, int64_t node_revision,
+                     int64_t heartbeat_revision, BootTime now) {
+  if (silence_.Observe(node, node_revision, heartbeat_revision, now)) {
+    moved_[std::string(node)] = now;
+  }
+}
+
+void Reaper::Forget(absl::string_view node) {
+  silence_.Forget(node);
+  if (const auto at = moved_.find(node); at != moved_.end()) moved_.erase(at);
+}
+
 void Reaper::StartAnew(BootTime now) {
   silence_.StartAnew(now);
+  moved_.clear();
   braked_since_.reset();
   braked_for_ = 0;
 }
@@ -68,6 +83,19 @@ void Reaper::WatchReady(BootTime now) {
   StartAnew(now);
 }
 
+size_t Reaper::Few(size_t nodes) { return std::max<size_t>(1, nodes / 5); }
+
+bool Reaper::Witnessed(size_t nodes, BootTime now) const {
+  const auto proves = [&](BootTime at) {
+    return at > *braked_since_ && now - at <= profile_.heartbeat * kFreshBeats;
+  };
+  if (!committed_.has_value() || !proves(*committed_)) return false;
+  const auto witnesses =
+      std::count_if(moved_.begin(), moved_.end(),
+                    [&](const auto& moved) { return proves(moved.second); });
+  return static_cast<size_t>(witnesses) >= Few(nodes);
+}
+
 std::vector<Silence::Overdue> Reaper::Sweep(size_t nodes, BootTime now) {
   const bool paused = swept_.has_value() &&
                       now - *swept_ > sweep_interval() + profile_.heartbeat;
@@ -80,7 +108,7 @@ std::vector<Silence::Overdue> Reaper::Sweep(size_t nodes, BootTime now) {
   const absl::Duration reap = SilenceToReap(profile_);
   const absl::Duration spread = Spread(profile_);
   const size_t silent = silence_.Find(reap - spread, now).size();
-  if (silent > std::max<size_t>(1, nodes / 5)) {
+  if (silent > Few(nodes)) {
     if (silent > braked_for_) {
       braked_since_ = now;
       braked_for_ = silent;
@@ -90,7 +118,7 @@ std::vector<Silence::Overdue> Reaper::Sweep(size_t nodes, BootTime now) {
     braked_for_ = 0;
   }
   std::vector<Silence::Overdue> due = silence_.Find(reap, now);
-  if (braked() && !due.empty()) {
+  if (braked() && !due.empty() && !Witnessed(nodes, now)) {
     if (now - *braked_since_ < reap + spread ||
         (reaped_.has_value() && now - *reaped_ < profile_.heartbeat)) {
       return {};
@@ -99,6 +127,18 @@ std::vector<Silence::Overdue> Reaper::Sweep(size_t nodes, BootTime now) {
   }
   if (!due.empty()) reaped_ = now;
   return due;
+}
+
+bool Reaper::HasTurn(absl::string_view own,
+                     const std::vector<std::string>& members,
+                     BootTime now) const {
+  size_t before = 0;
+  for (const std::string& member : members) {
+    if (member == own) break;
+    const std::optional<absl::Duration> silent = SilentFor(member, now);
+    if (!silent.has_value() || *silent < SilenceToReap(profile_)) ++before;
+  }
+  return before < kReapers;
 }
 
 // -- Graves ------------------------------------------------------------------

@@ -55,18 +55,25 @@ absl::Duration SilenceToReap(const Profile& profile);
 // when this reaper first saw a heartbeat's revision. All of them start anew
 // when what was not seen proves nothing: after a span in which its own
 // heartbeats did not commit, while its watch was broken, and when it was paused
-// itself. If many nodes look silent at once, it rather suspects itself or the
-// store: it waits another R, and then reaps one node per H.
+// itself.
+//
+// The brake: if more nodes look silent at once than one and a fifth of all, it
+// suspects itself or the store, until there are witnesses: as many others, at
+// least one and a fifth of all, whose heartbeats have moved since the brake
+// went on, with a commit of its own. Then the store takes heartbeats and its
+// watch tells of them, and the silent ones are reaped as a single one would be.
+// Without witnesses it waits another R, and then reaps one node per H.
 class Reaper {
  public:
+  // As many nodes reap; a few, so that not all watch each other.
+  static constexpr size_t kReapers = 3;
+
   explicit Reaper(const Profile& profile) : profile_(profile) {}
 
   // As Silence.
   void Observe(absl::string_view node, int64_t node_revision,
-               int64_t heartbeat_revision, BootTime now) {
-    silence_.Observe(node, node_revision, heartbeat_revision, now);
-  }
-  void Forget(absl::string_view node) { silence_.Forget(node); }
+               int64_t heartbeat_revision, BootTime now);
+  void Forget(absl::string_view node);
   void StartAnew(BootTime now);
   // Its own heartbeat was committed.
   void Committed(BootTime now);
@@ -79,7 +86,11 @@ class Reaper {
   // Who is to be reaped now, of a cluster of `nodes`. Called each
   // sweep_interval; a call that comes more than H late was held up by a pause.
   std::vector<Silence::Overdue> Sweep(size_t nodes, BootTime now);
-  // The brake is on.
+  // Whether it is for `own` to reap: fewer than kReapers of those before it in
+  // `members`, which are sorted, are not silent for R themselves.
+  bool HasTurn(absl::string_view own, const std::vector<std::string>& members,
+               BootTime now) const;
+  // The brake is on, whether or not there are witnesses.
   bool braked() const { return braked_since_.has_value(); }
   // How long `node` has been silent, if this reaper times it.
   std::optional<absl::Duration> SilentFor(absl::string_view node,
@@ -88,8 +99,14 @@ class Reaper {
   }
 
  private:
+  // Nodes that the brake lets pass, and witnesses that it asks for.
+  static size_t Few(size_t nodes);
+  bool Witnessed(size_t nodes, BootTime now) const;
+
   const Profile profile_;
   Silence silence_;
+  // When the heartbeat of each node was seen to move last.
+  std::map<std::string, BootTime, std::less<>> moved_;
   std::optional<BootTime> committed_;
   bool watching_ = true;
   std::optional<BootTime> swept_;

@@ -83,20 +83,21 @@ absl::Status ValidateProfile(const Profile& p) {
   return absl::OkStatus();
 }
 
-void Silence::Observe(absl::string_view node, int64_t node_revision,
+bool Silence::Observe(absl::string_view node, int64_t node_revision,
                       int64_t heartbeat_revision, BootTime now) {
   const auto at = seen_.find(node);
   if (at == seen_.end()) {
     seen_.emplace(std::string(node),
                   Seen{node_revision, heartbeat_revision, now});
-    return;
+    return false;
   }
   Seen& seen = at->second;
   if (seen.node_revision == node_revision &&
       seen.heartbeat_revision == heartbeat_revision) {
-    return;
+    return false;
   }
   seen = Seen{node_revision, heartbeat_revision, now};
+  return true;
 }
 
 void Silence::Forget(absl::string_view node) {

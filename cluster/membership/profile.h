@@ -60,7 +60,8 @@ class Silence {
   };
 
   // Saw `node`, with this epoch revision and this latest heartbeat revision.
-  void Observe(absl::string_view node, int64_t node_revision,
+  // True: that has moved since it was seen before.
+  bool Observe(absl::string_view node, int64_t node_revision,
                int64_t heartbeat_revision, BootTime now);
   void Forget(absl::string_view node);
   // A span in which what was not seen proves nothing has ended.

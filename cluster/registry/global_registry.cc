@@ -418,11 +418,34 @@ StoreOp GlobalRegistry::ReleaseEvent(const NameEntry& entry,
   event.set_name(entry.name);
   event.set_supervisor(entry.supervisor);
   event.set_child(std::string(child));
-  event.set_from_node(membership_->node());
+  event.set_from_node(entry.pid.node);
   event.mutable_old_epoch()->set_generation(entry.epoch.generation);
   event.mutable_old_epoch()->set_revision(entry.epoch.revision);
   return PutEvent(membership_->keys(), membership_->node(), std::move(event),
                   clock_->Wall(), random_->Hex(8));
+}
+
+ClaimGate GlobalRegistry::GateOf(const store::v1::NameRecord* record) const {
+  if (record == nullptr) return membership_->MayClaimFrom("", 0);
+  if (record->owner() == membership_->node() &&
+      record->owner_revision() ==
+          static_cast<uint64_t>(membership_->own_revision())) {
+    return ClaimGate();
+  }
+  return membership_->MayClaimFrom(
+      record->owner(), static_cast<int64_t>(record->owner_revision()));
+}
+
+void GlobalRegistry::CompareDead(const store::v1::NameRecord& record,
+                                 const ClaimGate& gate, Txn* txn) const {
+  const Keys& keys = membership_->keys();
+  txn->compares.push_back(
+      Compare::CreateRevision(keys.Node(record.owner()), Op::kNotEqual,
+                              static_cast<int64_t>(record.owner_revision())));
+  if (gate.grave_revision.has_value()) {
+    txn->compares.push_back(Compare::ModRevision(
+        keys.Grave(record.owner()), Op::kEqual, *gate.grave_revision));
+  }
 }
 
 void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
@@ -435,16 +458,9 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
   // The group that it goes with compares the own epoch.
   Txn txn;
   ClaimGate gate;
-  if (claim.consent_revision != 0) {
-    // Its living owner gives it away (guarantees R3).
-  } else if (known == nullptr) {
-    gate = membership_->MayClaimFrom("", 0);
-  } else if (const store::v1::NameRecord& record = known->view.record;
-             record.owner() != membership_->node() ||
-             record.owner_revision() !=
-                 static_cast<uint64_t>(membership_->own_revision())) {
-    gate = membership_->MayClaimFrom(
-        record.owner(), static_cast<int64_t>(record.owner_revision()));
+  // With consent its living owner gives it away (guarantees R3).
+  if (claim.consent_revision == 0) {
+    gate = GateOf(known == nullptr ? nullptr : &known->view.record);
   }
   if (clock_->Boot() < gate.not_before) {
     // Its owner was reaped and may be alive (guarantees R19).
@@ -469,14 +485,7 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
                      record.owner_revision() ==
                          static_cast<uint64_t>(membership_->own_revision());
     if (!own) {
-      // Free only once its owner's epoch is dead (guarantees R1, R3).
-      txn.compares.push_back(Compare::CreateRevision(
-          keys.Node(record.owner()), Op::kNotEqual,
-          static_cast<int64_t>(record.owner_revision())));
-      if (gate.grave_revision.has_value()) {
-        txn.compares.push_back(Compare::ModRevision(
-            keys.Grave(record.owner()), Op::kEqual, *gate.grave_revision));
-      }
+      CompareDead(record, gate, &txn);
     } else if (record.supervisor() != claim.supervisor ||
                record.child() != claim.child || claim.supervisor.empty()) {
       if (!membership_->fence().Check(clock_->Boot())) {
@@ -842,6 +851,63 @@ void GlobalRegistry::Delete(std::shared_ptr<const KnownName> known, int tries,
         done(absl::OkStatus());
       },
       /*again=*/tries > 1);
+}
+
+void GlobalRegistry::ReleaseDead(absl::string_view name,
+                                 absl::string_view instance,
+                                 std::vector<Compare> also,
+                                 absl::AnyInvocable<void(absl::Status)> done) {
+  const std::shared_ptr<const KnownName> known = table_.Find(name);
+  if (known == nullptr || known->view.record.instance() != instance ||
+      IsOwned(*known)) {
+    done(absl::OkStatus());
+    return;
+  }
+  const store::v1::NameRecord& record = known->view.record;
+  const ClaimGate gate = GateOf(&record);
+  std::weak_ptr<bool> alive = alive_;
+  if (clock_->Boot() < gate.not_before) {
+    strand_->At(gate.not_before,
+                [this, alive, name = std::string(name),
+                 instance = std::string(instance), also = std::move(also),
+                 done = std::move(done)]() mutable {
+                  if (alive.expired()) return;
+                  ReleaseDead(name, instance, std::move(also), std::move(done));
+                });
+    return;
+  }
+  const std::string key = membership_->keys().Name(name);
+  Txn txn;
+  txn.compares.push_back(
+      Compare::ModRevision(key, Op::kEqual, known->view.mod_revision));
+  CompareDead(record, gate, &txn);
+  for (Compare& compare : also) txn.compares.push_back(std::move(compare));
+  txn.then.push_back(StoreOp::Delete(key));
+  txn.then.push_back(ReleaseEvent(known->entry, record.child()));
+  txn.otherwise.push_back(StoreOp::Get(key));
+  commits_.Commit(
+      std::string(name), std::move(txn),
+      [this, alive, known,
+       done = std::move(done)](absl::StatusOr<TxnResult> result) mutable {
+        if (alive.expired()) return;
+        const std::string& name = known->entry.name;
+        if (!result.ok()) {
+          done(result.status());
+        } else if (result->succeeded) {
+          table_.Remove(name, result->revision);
+          done(absl::OkStatus());
+        } else {
+          if (!result->gets.empty()) {
+            NoteRead(name, result->gets[0], result->revision);
+          }
+          done(Error(absl::StatusCode::kAborted, "FENCED",
+                     absl::StrCat("'", name,
+                                  "' was not freed: its record, its "
+                                  "owner or whoever wants it gone has changed "
+                                  "meanwhile"))
+                   .NotExecuted());
+        }
+      });
 }
 
 // -- Names of processes without a supervisor ---------------------------------

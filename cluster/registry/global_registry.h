@@ -98,6 +98,15 @@ class GlobalRegistry final : public NameRegistry {
   // (any more).
   void Release(absl::string_view name, absl::string_view instance,
                absl::AnyInvocable<void(absl::Status)> done);
+  // Frees a name of a supervisor's whose owner's epoch is dead, since nobody
+  // is to start it again; `instance` is that of its record. Compares what a
+  // claim of it would, and `also`, and waits, as a claim does, for an owner
+  // that may be alive (guarantees R19). OK too if the record is another one by
+  // then. ABORTED FENCED: `also` or something else that it compares does not
+  // hold, or this node's epoch is dead. Else as Take.
+  void ReleaseDead(absl::string_view name, absl::string_view instance,
+                   std::vector<Compare> also,
+                   absl::AnyInvocable<void(absl::Status)> done);
   // For an owner who had given the name away and does not know, or knows that
   // it failed: writes `mine`, its own record, again, so that no claim by its
   // consent can commit any more; tried until the store answers. Also instead of
@@ -148,6 +157,11 @@ class GlobalRegistry final : public NameRegistry {
   // For the journal; the epoch after it is the revision of the event.
   StoreOp ClaimEvent(const Claim& claim, const KnownName* before) const;
   StoreOp ReleaseEvent(const NameEntry& entry, absl::string_view child) const;
+  // A claim of what `record` says, or of nothing: what it waits for.
+  ClaimGate GateOf(const store::v1::NameRecord* record) const;
+  // Free only once its owner's epoch is dead (guarantees R1, R3, R19).
+  void CompareDead(const store::v1::NameRecord& record, const ClaimGate& gate,
+                   Txn* txn) const;
   // A claim that ended without success, one of whose tries may yet arrive.
   void GiveUp(const Attempt& attempt);
   void Doubt(absl::string_view instance, bool given_up);

@@ -237,6 +237,9 @@ void Admin::GetTree(const admin::v1::GetTreeRequest&,
               if (state.has_epoch()) *child.mutable_epoch() = state.epoch();
               child.set_restart(state.spec().restart());
               child.set_detail(state.detail());
+              if (state.spec().has_placement()) {
+                *child.mutable_placement() = state.spec().placement();
+              }
             }
           } else {
             supervisor.clear_node();  // It is on its way to another one.

@@ -1,11 +1,15 @@
 // What drains nodes, and moves one child (design D9).
+#include <algorithm>
 #include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cluster/service/admin.h"
 #include "cluster/supervisor/env.h"
+#include "cluster/supervisor/placement.h"
 #include "muster/cluster/v1/cluster.muster.client.h"
 #include "node/types/names.h"
 #include "node/types/status.h"
@@ -22,41 +26,68 @@ Error NoNode(const std::string& node) {
       .NotExecuted();
 }
 
+// What a drain says of one name. `child` is what its supervisor says, or
+// nothing if that is on its way to another node.
+admin::v1::DrainItem LeftOf(const NameEntry& entry,
+                            const admin::v1::Child& child,
+                            const std::vector<MemberView>& members) {
+  admin::v1::DrainItem item;
+  item.set_name(entry.name);
+  if (entry.supervisor.empty()) {
+    item.set_detail("no supervisor: it ends with its node");
+    return item;
+  }
+  PlacementRequest request;
+  request.name = entry.name;
+  request.type = entry.type;
+  request.placement = &child.placement();
+  item.set_movable(std::any_of(members.begin(), members.end(),
+                               [&](const MemberView& member) {
+                                 return Ineligible(request, member).empty();
+                               }));
+  if (!item.movable()) {
+    item.set_detail(WhyNowhere(request, members));
+  } else {
+    item.set_detail(child.detail().empty() ? child.state() : child.detail());
+  }
+  return item;
+}
+
 }  // namespace
 
 void Admin::ListLeft(const std::string& node,
                      Done<admin::v1::DrainNodeResponse> done) {
   std::weak_ptr<bool> alive = alive_;
-  // Supervisors know why a child does not move.
-  GetTree(
-      admin::v1::GetTreeRequest(),
-      [this, alive, node, done = std::move(done)](
-          absl::StatusOr<admin::v1::GetTreeResponse> tree) mutable {
-        if (alive.expired()) return;
-        std::map<std::string, std::string> details;
-        if (tree.ok()) {
-          for (const admin::v1::Supervisor& supervisor : tree->supervisors()) {
-            for (const admin::v1::Child& child : supervisor.children()) {
-              details[child.name()] =
-                  child.detail().empty() ? child.state() : child.detail();
+  // Supervisors know what a child asks for.
+  GetTree(admin::v1::GetTreeRequest(),
+          [this, alive, node, done = std::move(done)](
+              absl::StatusOr<admin::v1::GetTreeResponse> tree) mutable {
+            if (alive.expired()) return;
+            std::map<std::string, admin::v1::Child> children;
+            if (tree.ok()) {
+              for (auto& supervisor : *tree->mutable_supervisors()) {
+                for (auto& child : *supervisor.mutable_children()) {
+                  std::string name = child.name();
+                  children[std::move(name)] = std::move(child);
+                }
+              }
             }
-          }
-        }
-        admin::v1::DrainNodeResponse response;
-        for (const NameEntry& entry : parts_.registry->List("")) {
-          if (entry.pid.node != node ||
-              absl::StartsWith(entry.name, kSystemPrefix)) {
-            continue;
-          }
-          admin::v1::DrainItem& item = *response.add_left();
-          item.set_name(entry.name);
-          item.set_movable(!entry.supervisor.empty());
-          item.set_detail(entry.supervisor.empty()
-                              ? "no supervisor: it ends with its node"
-                              : details[entry.name]);
-        }
-        done(std::move(response));
-      });
+            std::vector<MemberView> members;
+            for (const Member& member : parts_.membership->Members()) {
+              members.push_back(ViewOf(member.record));
+              // As it is about to be.
+              if (members.back().node == node) members.back().draining = true;
+            }
+            admin::v1::DrainNodeResponse response;
+            for (const NameEntry& entry : parts_.registry->List("")) {
+              if (entry.pid.node == node &&
+                  !absl::StartsWith(entry.name, kSystemPrefix)) {
+                *response.add_left() =
+                    LeftOf(entry, children[entry.name], members);
+              }
+            }
+            done(std::move(response));
+          });
 }
 
 void Admin::DrainNode(const admin::v1::DrainNodeRequest& request,

@@ -307,6 +307,8 @@ Next ClusterSupervisor::HandleInfo(Info info, Context& self) {
     TakeDecided(*decided, self);
   } else if (auto* known = info.MutableValue<DeathKnown>()) {
     TakeDeath(*known, self);
+  } else if (auto* freed = info.MutableValue<Freed>()) {
+    TakeFreed(*freed, self);
   } else if (info.As<Tick>() != nullptr) {
     for (auto& child : children_) CheckOwner(*child, self);
     self.SendAfter(kTick, Info(Tick{}));

@@ -138,6 +138,11 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
     Death death;
     bool attested;
   };
+  // The name of a child that is gone was freed, or not.
+  struct Freed {
+    std::string child;
+    absl::Status status;
+  };
   struct Tick {};
 
   // -- Taking over (cluster_supervisor.cc) ---------------------------------
@@ -172,6 +177,13 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   void ActSoon(Context& self);
   void Act(Context& self);
   void ForgetGone(Context& self);
+  // The record of its name, if its owner's epoch is dead, so that nobody but
+  // this supervisor does anything about it.
+  std::optional<NameRecordView> DeadNameOf(const Child& child) const;
+  // Frees the names of children that are not to run again and whose node died
+  // before it could.
+  void FreeDeadNames(Context& self);
+  void TakeFreed(const Freed& freed, Context& self);
   std::vector<ChildView> MakeViews();
   std::vector<MemberView> MakeMembers(Context& self);
   void Carry(const Action& action, Context& self);

@@ -38,8 +38,18 @@ class DeathToll {
     const size_t all = nodes_.size() + died_.size();
     return died_.size() > std::max<size_t>(1, all / 5);
   }
+  // Over how long so many starts are spread: as long as they take anyway, and
+  // at most half of `reap`; zero unless it is a mass.
+  absl::Duration SpreadOf(size_t starts, absl::Duration reap) const {
+    if (!IsMass()) return absl::ZeroDuration();
+    return std::min(reap / 2, kPerStart * static_cast<double>(starts));
+  }
 
  private:
+  // What a start costs the store and the node that orders it, with room for
+  // other supervisors.
+  static constexpr absl::Duration kPerStart = absl::Milliseconds(2);
+
   const absl::Duration window_;
   std::map<std::string, uint64_t> nodes_;
   std::deque<BootTime> died_;

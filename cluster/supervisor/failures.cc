@@ -267,6 +267,7 @@ void ClusterSupervisor::Fail(const std::vector<std::string>& failed,
     GiveUp(std::move(ops), self);
     return;
   }
+  const absl::Duration spread = toll_.SpreadOf(indexes.size(), env_.reap);
   std::vector<std::string> touched;
   const auto touch = [&](Child& child) {
     ++child.deciding;
@@ -282,8 +283,8 @@ void ClusterSupervisor::Fail(const std::vector<std::string>& failed,
           RestartDelay(child.failures, record_.intensity(), period);
       delay -= self.random().Jitter(delay / 4);
       child.not_before = now + delay;
-    } else if (toll_.IsMass()) {
-      child.not_before = now + self.random().Jitter(env_.reap / 2);
+    } else if (spread > absl::ZeroDuration()) {
+      child.not_before = now + self.random().Jitter(spread);
     }
     if (child.not_before > now) {
       self.SendAfter(child.not_before - now, Info(LookAgain{}));

@@ -58,6 +58,7 @@ void ClusterSupervisor::Act(Context& self) {
   act_soon_ = false;
   if (!loaded_) return;
   CheckNodes(self);
+  FreeDeadNames(self);
   ForgetGone(self);
   TreeRules rules;
   rules.strategy = record_.strategy();
@@ -74,7 +75,7 @@ void ClusterSupervisor::ForgetGone(Context& self) {
   std::vector<StoreOp> ops;
   for (auto& child : children_) {
     if (child->record.wanted() || IsUp(*child) || child->deciding > 0 ||
-        !MayBeAt(*child).empty()) {
+        !MayBeAt(*child).empty() || DeadNameOf(*child).has_value()) {
       continue;
     }
     const std::string& id = child->record.spec().id();
@@ -90,6 +91,50 @@ void ClusterSupervisor::ForgetGone(Context& self) {
   std::erase(children_, nullptr);
   Reindex();
   Persist(std::move(ops), self);
+}
+
+std::optional<NameRecordView> ClusterSupervisor::DeadNameOf(
+    const Child& child) const {
+  const store::v1::ChildSpec& spec = child.record.spec();
+  std::optional<NameRecordView> view = env_.registry->Record(spec.name());
+  if (view.has_value() && view->record.supervisor() == id_ &&
+      view->record.child() == spec.id() &&
+      !env_.registry->IsOwned(view->record)) {
+    return view;
+  }
+  return std::nullopt;
+}
+
+void ClusterSupervisor::FreeDeadNames(Context& self) {
+  Runtime* const runtime = env_.runtime;
+  for (auto& child : children_) {
+    const bool gone =
+        !child->record.wanted() || child->record.has_ended() || HasFailed();
+    if (!gone || IsUp(*child) || child->deciding > 0 ||
+        self.Now() < child->not_before || !MayBeAt(*child).empty()) {
+      continue;
+    }
+    const std::optional<NameRecordView> view = DeadNameOf(*child);
+    if (!view.has_value()) continue;
+    ++child->deciding;
+    env_.registry->ReleaseDead(
+        view->record.name(), view->record.instance(), OwnCompares(self),
+        [runtime, pid = self.pid(),
+         id = child->record.spec().id()](absl::Status status) {
+          runtime->SendLocal(pid, Info(Freed{id, std::move(status)}));
+        });
+  }
+}
+
+void ClusterSupervisor::TakeFreed(const Freed& freed, Context& self) {
+  Child* const child = Find(freed.child);
+  if (child == nullptr) return;
+  --child->deciding;
+  if (freed.status.ok()) {
+    Settle(*child, self);
+  } else {
+    Backoff(*child, self);
+  }
 }
 
 std::vector<ChildView> ClusterSupervisor::MakeViews() {

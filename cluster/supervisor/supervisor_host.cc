@@ -108,7 +108,8 @@ absl::Duration SupervisorHost::Patience(const std::string& id) {
     }
   }
   absl::Duration patience = std::min(rank, kRanks + 1) * kRankDelay;
-  if (toll_.IsMass()) patience += random_->Jitter(env_.reap / 2);
+  const absl::Duration spread = toll_.SpreadOf(claiming_.size(), env_.reap);
+  if (spread > absl::ZeroDuration()) patience += random_->Jitter(spread);
   return patience;
 }
 

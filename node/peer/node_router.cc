@@ -342,6 +342,12 @@ void NodeRouter::Core::NoteSent(absl::string_view name, Epoch epoch) {
 absl::Status NodeRouter::Core::NotFound(const ServerRef& target,
                                         const Found& found) const {
   if (found.status().code() == absl::StatusCode::kNotFound) {
+    // The store has nothing newer than what was refused: its record stands, and
+    // its supervisor will bring it back.
+    const std::optional<NameEntry> entry = names_->WhereIs(target.name());
+    if (entry.has_value() && !entry->supervisor.empty()) {
+      return Restarting(*entry);
+    }
     return NobodyIs(target);
   }
   // Whatever kept the store from answering, nothing was sent.

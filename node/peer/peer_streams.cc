@@ -256,6 +256,7 @@ void Peers::Impl::UnreachableLocked(Peer& peer, absl::string_view why,
   peer.failed = true;
   peer.failed_at = clock().Boot();
   peer.failure = std::string(why);
+  peer.failed_epoch = peer.known_epoch;
   SuspectLocked(peer, why);
   FailQueueLocked(peer, why, later);
 }

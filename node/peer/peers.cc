@@ -14,7 +14,8 @@ namespace {
 
 using peer::v1::Frame;
 
-// After a failed dial everything fails at once for so long.
+// After a failed dial everything for that incarnation fails at once for so
+// long.
 constexpr absl::Duration kFailFast = absl::Milliseconds(100);
 
 // Never reached the other node.
@@ -411,6 +412,9 @@ bool Peers::Impl::NobodyWaitsFor(const Peer& peer, const Item& item) {
 
 void Peers::Impl::Submit(absl::string_view node, Item item) {
   Later later;
+  // What a dial has failed with just now, and which incarnation that was for.
+  std::optional<std::string> failure;
+  Epoch failed_epoch;
   {
     MutexLock lock(&mu_);
     Peer* const peer =
@@ -425,8 +429,8 @@ void Peers::Impl::Submit(absl::string_view node, Item item) {
     }
     if (peer != nullptr && peer->failed &&
         clock().Boot() < peer->failed_at + kFailFast) {
-      RefuseItem(std::move(item), DownError(node, peer->failure), &later);
-      return;
+      failure = peer->failure;
+      failed_epoch = peer->failed_epoch;
     }
   }
   if (node == runtime_->node()) {
@@ -437,6 +441,11 @@ void Peers::Impl::Submit(absl::string_view node, Item item) {
   std::optional<PeerAddress> address = directory_->Find(node);
   if (!address.has_value()) {
     RefuseItem(std::move(item), DownError(node, "it is no member now"), &later);
+    return;
+  }
+  // One that has joined since is another, which nobody has failed to reach.
+  if (failure.has_value() && address->epoch <= failed_epoch) {
+    RefuseItem(std::move(item), DownError(node, *failure), &later);
     return;
   }
   MutexLock lock(&mu_);

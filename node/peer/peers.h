@@ -144,7 +144,7 @@ struct PeerTables {
 //   (1) something is to be sent: Dial, then our Hello
 //   (2) their Hello answers ours; or, if they refuse it as a duplicate, (4)
 //       within 2 s. Else everything queued fails, and for 100 ms all that
-//       follows fails at once
+//       follows fails at once, unless the node has joined anew
 //   (3) closed, broken, silent, malformed, or their epoch died: written calls
 //       fail UNKNOWN, queued ones NOT_EXECUTED, nothing is sent twice
 //   (4) they dialed us

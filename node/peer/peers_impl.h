@@ -226,6 +226,7 @@ class Peers::Impl : public std::enable_shared_from_this<Peers::Impl> {
     BootTime failed_at;
     bool failed = false;
     std::string failure;
+    Epoch failed_epoch;  // That was known of the node then.
     Epoch known_epoch;
     Epoch dead_epoch;
     // Since when it cannot be reached, and why; see Suspects().

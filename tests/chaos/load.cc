@@ -52,6 +52,9 @@ using muster::HistoryEvent;
 using muster::Record;
 using nlohmann::json;
 
+// Failures of one kind of which the log has the text.
+constexpr int64_t kShownMax = 200;
+
 struct Options {
   std::string endpoints;
   std::string tls_dir;
@@ -214,7 +217,12 @@ class Sessions {
     record_->Write(std::move(event));
     const std::string described = Describe(status);
     muster::MutexLock lock(&mu_);
-    ++ended_[described];
+    const int64_t count = ++ended_[described];
+    // The first ones in full, for whoever looks for the cause.
+    if (!status.ok() && count <= kShownMax) {
+      std::cerr << absl::FormatTime(absl::Now(), absl::UTCTimeZone()) << " "
+                << described << ": " << status.message() << "\n";
+    }
     if (--under_way_ == 0) idle_.SignalAll();
   }
 

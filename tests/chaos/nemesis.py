@@ -469,13 +469,17 @@ def restart_all(t, trials):
         service.append((probed["began"] - began) / 1e6 +
                        max(probed["milliseconds"].values()))
         t.settle()
+    # Each name is wanted all the time: on its way back, never unknown.
+    unknown = {s: n for s, n in t.cluster.load.ask("stats").items()
+               if s.startswith("NOT_FOUND")}
+    expect(not unknown, "wanted names were not known: %s" % unknown)
     return {"service_ms": figures(service),
             "met": figures(service)["p99"] <= 10000}
 
 
 @row("F38", "drain of every node in turn under load (rolling restart)",
      "SIGTERM to one node after another, each started again", 20,
-     "0 failed calls")
+     "0 failed calls", smoke=1)
 def rolling_drain(t, trials):
     seconds = []
     failed_before = failures(t)
@@ -489,6 +493,31 @@ def rolling_drain(t, trials):
             seconds.append((boot() - began) / 1e6)
             t.cluster.start_node(name)
             t.cluster.await_joined(name, node.joined() + 1)
+            t.settle()
+    failed = failures(t) - failed_before
+    expect(failed == 0, "%d calls failed: %s" % (
+        failed, t.cluster.load.ask("stats")))
+    return {"drain_ms": figures(seconds), "met": True}
+
+
+@row("F38b", "drain of every node in turn under load by command",
+     "`muster node drain`, then `muster node undrain`, of one node after "
+     "another", 20,
+     "0 failed calls, nothing is left on the node")
+def rolling_command_drain(t, trials):
+    seconds = []
+    failed_before = failures(t)
+    for _ in range(trials):
+        for name in t.cluster.node_names:
+            began = boot()
+            answer = t.cluster.json("node", "drain", name, "--yes",
+                                    without=(name,), timeout="60s")
+            seconds.append((boot() - began) / 1e6)
+            expect(answer["left"] == [], "%s kept %s" % (name, answer["left"]))
+            expect(not [n for n, (node, _) in t.cluster.owners(
+                without=(name,)).items() if node == name],
+                   "names are still on %s" % name)
+            t.cluster.run("node", "undrain", name, without=(name,))
             t.settle()
     failed = failures(t) - failed_before
     expect(failed == 0, "%d calls failed: %s" % (

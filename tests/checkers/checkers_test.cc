@@ -177,6 +177,34 @@ claim name=x node=a n=2 e=4
 claim name=x node=b n=3 e=5
 )"),
               HasSubstr("which lives"));
+  // Given away by its process, and taken back by it.
+  EXPECT_EQ(Sole(CheckOneOwner, R"(
+join node=a n=2
+join node=b n=3
+claim name=x node=a n=2 e=4
+claim name=x node=b n=3 e=5 op=moved reason=a
+claim name=x node=a n=2 e=6
+claim name=x node=b n=3 e=7 op=moved reason=a
+)"),
+            "");
+  // But not by another's.
+  EXPECT_THAT(Sole(CheckOneOwner, R"(
+join node=a n=2
+join node=b n=3
+claim name=x node=a n=2 e=4
+claim name=x node=b n=3 e=5 op=moved reason=c
+)"),
+              HasSubstr("which lives"));
+  // It takes back only what it gave, and nobody else does.
+  EXPECT_THAT(Sole(CheckOneOwner, R"(
+join node=a n=2
+join node=b n=3
+join node=c n=4
+claim name=x node=a n=2 e=5
+claim name=x node=b n=3 e=6 op=moved reason=a
+claim name=x node=c n=4 e=7
+)"),
+              HasSubstr("which lives"));
   // Its owner gave it up first, or claims it anew.
   EXPECT_EQ(Sole(CheckOneOwner, R"(
 join node=a n=2
@@ -740,6 +768,15 @@ claim name=x node=b n=3 e=6 seq=8 session=s
 )";
   EXPECT_THAT(Sole(CheckChildren, two), HasSubstr("was healthy"));
   EXPECT_EQ(Sole(CheckChildren, absl::StrCat("died node=a n=2\n", two)), "");
+  // It moved, from where it was.
+  EXPECT_EQ(
+      Sole(CheckChildren,
+           absl::StrReplaceAll(two, {{"seq=8", "seq=8 op=moved reason=a"}})),
+      "");
+  EXPECT_THAT(
+      Sole(CheckChildren,
+           absl::StrReplaceAll(two, {{"seq=8", "seq=8 op=moved reason=c"}})),
+      HasSubstr("was healthy"));
   EXPECT_EQ(Sole(CheckChildren, absl::StrCat("exit node=a n=2 seq=7\n", two)),
             "");
   EXPECT_EQ(Sole(CheckChildren, absl::StrReplaceAll(two, {{" session=s", ""}})),

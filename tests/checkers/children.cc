@@ -38,7 +38,9 @@ void CheckNeedless(const History& history, const JournalIndex& journal,
       // Claimed, and its process never started.
       const bool never = !started.empty() &&
                          !started.contains({old.node, old.node_epoch, old.seq});
-      const bool over = never ||
+      // It went there itself, with its state.
+      const bool moved = event.op == "moved" && event.reason == old.node;
+      const bool over = never || moved ||
                         (exit != journal.exits.end() &&
                          history[exit->second].at_ns <= event.at_ns) ||
                         journal.reaps.contains(node) ||

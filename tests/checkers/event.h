@@ -62,7 +62,8 @@ enum class EventKind : uint8_t {
   // `forced` the node may be alive.
   kReap,
   // name, epoch, node, node_epoch: the owner; seq: its process; key: the
-  // instance; [session: the supervisor].
+  // instance; [session: the supervisor]; [op: moved, reason: the node whose
+  // process gave it away, and may take it back].
   kClaim,
   // name: it is free from now on.
   kRelease,

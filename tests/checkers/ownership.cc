@@ -108,7 +108,12 @@ void CheckOverlaps(const History& history, Verdict* verdict) {
 void CheckJournalOwners(const History& history, Verdict* verdict) {
   std::map<std::string, Epoch> alive;
   std::set<std::string> known;
-  std::map<std::string, const HistoryEvent*> owners;
+  struct Owner {
+    const HistoryEvent* claim = nullptr;
+    // Not null: the claim before, whose owner gave the name away by this one.
+    const HistoryEvent* giver = nullptr;
+  };
+  std::map<std::string, Owner> owners;
   for (const HistoryEvent& event : history) {
     switch (event.kind) {
       case EventKind::kJoin:
@@ -142,18 +147,23 @@ void CheckJournalOwners(const History& history, Verdict* verdict) {
                            "' was claimed by the dead epoch ",
                            Text(event.node_epoch), " of ", event.node));
         }
-        const auto before = owners.find(event.name);
-        if (before != owners.end()) {
-          const HistoryEvent& old = *before->second;
-          const bool same =
-              old.node == event.node && old.node_epoch == event.node_epoch;
-          if (!same && lives(old)) {
-            verdict->Violate(absl::StrCat("at ", Text(event.epoch), " '",
-                                          event.name, "' went from ", old.node,
-                                          ", which lives, to ", event.node));
+        const auto is_of = [&](const HistoryEvent* claim) {
+          return claim != nullptr && claim->node == event.node &&
+                 claim->node_epoch == event.node_epoch;
+        };
+        Owner next{&event, nullptr};
+        if (const auto at = owners.find(event.name); at != owners.end()) {
+          const Owner& old = at->second;
+          if (event.op == "moved" && event.reason == old.claim->node) {
+            next.giver = old.claim;
+          } else if (!is_of(old.claim) && !is_of(old.giver) &&
+                     lives(*old.claim)) {
+            verdict->Violate(absl::StrCat(
+                "at ", Text(event.epoch), " '", event.name, "' went from ",
+                old.claim->node, ", which lives, to ", event.node));
           }
         }
-        owners[event.name] = &event;
+        owners[event.name] = next;
         break;
       }
       default:

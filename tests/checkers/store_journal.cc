@@ -56,6 +56,8 @@ void StoreJournal::RecordOne(const std::vector<WatchEvent>& events,
                              History* history) {
   // What the transaction says about the nodes that it ends.
   std::map<std::string, std::string> how;
+  // Names that a process gives away, and its node.
+  std::map<std::string, std::string> givers;
   for (size_t i = first; i < end; ++i) {
     const WatchEvent& event = events[i];
     if (event.kind != WatchEvent::Kind::kPut) continue;
@@ -70,11 +72,25 @@ void StoreJournal::RecordOne(const std::vector<WatchEvent>& events,
       how.emplace(record.node(), "attested");
     }
     if (record.kind() == "node.reaped") how.emplace(record.node(), "silent");
+    if (record.kind() == "child.moved") {
+      givers.emplace(record.name(), record.from_node());
+    }
   }
   for (size_t i = first; i < end; ++i) {
     const WatchEvent& event = events[i];
     if (event.kind == WatchEvent::Kind::kPut) {
       Put(event.item, at_ns, history);
+      if (history->empty() || history->back().kind != EventKind::kClaim) {
+        continue;
+      }
+      HistoryEvent& claim = history->back();
+      const auto giver = givers.find(claim.name);
+      if (giver != givers.end() &&
+          claim.epoch.revision ==
+              static_cast<uint64_t>(event.item.mod_revision)) {
+        claim.op = "moved";
+        claim.reason = giver->second;
+      }
       continue;
     }
     const absl::StatusOr<Keys::Parsed> key = keys_.Parse(event.item.key);

@@ -74,6 +74,27 @@ TEST_F(StoreJournalTest, TellsWhoJoinedClaimedAndLeft) {
   EXPECT_EQ(history_[3].op, "left");
 }
 
+TEST_F(StoreJournalTest, AClaimByConsentSaysWhoGaveTheNameAway) {
+  PutMeta(1);
+  const int64_t a = Apply({StoreOp::Put(keys_.Node("a"), "x")});
+  const int64_t b = Apply({StoreOp::Put(keys_.Node("b"), "x")});
+  Apply({Name("n", "a", a)});
+  EXPECT_EQ(history_.back().op, "");
+  store::v1::EventRecord moved;
+  moved.set_kind("child.moved");
+  moved.set_name("n");
+  moved.set_from_node("a");
+  moved.set_to_node("b");
+  Apply({Name("n", "b", b), Name("other", "b", b),
+         StoreOp::Put(keys_.Event("e"), moved.SerializeAsString())});
+  ASSERT_EQ(history_.size(), 5u);
+  EXPECT_EQ(history_[3].name, "n");
+  EXPECT_EQ(history_[3].op, "moved");
+  EXPECT_EQ(history_[3].reason, "a");
+  EXPECT_EQ(history_[4].name, "other");
+  EXPECT_EQ(history_[4].op, "");
+}
+
 TEST_F(StoreJournalTest, AReapSaysHowItWasDecided) {
   PutMeta(1);
   for (const auto& [event, op] :

@@ -154,6 +154,24 @@ class DrainTest(unittest.TestCase):
         # Far below --drain-timeout.
         self.assertLess(time.monotonic() - began, 20)
 
+    def test_a_drain_does_not_wait_for_what_is_pinned(self):
+        path = harness.scratch("drain") + "/pinned.yaml"
+        with open(path, "w") as f:
+            f.write("supervisor: pinned\nchildren:\n"
+                    "  - id: mine\n    name: mine\n    type: counter\n"
+                    "    placement: {pin: a}\n")
+        self.cluster.apply(path)
+        other = self.cluster["b"]
+        began = time.monotonic()
+        drained = other.run("node", "drain", "a", "--yes", "--timeout", "60s")
+        # Far below its time.
+        self.assertLess(time.monotonic() - began, 20)
+        self.assertEqual(drained.code, 9, drained.err)
+        self.assertIn("'mine': pinned to node 'a', which is draining",
+                      drained.err)
+        self.assertEqual(self.names_on("a", other), ["mine"])
+        self.assertEqual(other.run("node", "undrain", "a").code, 0)
+
     def test_undrain_and_move(self):
         a = self.cluster["a"]
         drained = self.cluster["b"].run("node", "drain", "a", "--yes")

@@ -3,9 +3,16 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "client/sent.h"
+#include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
+#include "node/rpc/address.h"
 #include "tests/integration/rpc/rpc_fixture.h"
 
 namespace muster {
@@ -167,6 +174,45 @@ TEST_F(ClientTest, GoesToTheNextEndpointIfOneIsDown) {
   EXPECT_EQ(adds_.load(), 1);
 }
 
+// However many wait for a connection that then fails: none of them was sent, so
+// going on to another node is no retry and needs no room in the bucket.
+TEST_F(ClientTest, AllThatWaitForANodeThatIsDownGoOnToTheNext) {
+  std::string closed;
+  {
+    auto server = RpcServer::Start(RpcServerOptions(), {});
+    ASSERT_TRUE(server.ok());
+    closed = (*server)->address();
+  }
+  // Takes connections, and says that it does not serve.
+  auto leaving = RpcServer::Start(RpcServerOptions(), {});
+  ASSERT_TRUE(leaving.ok());
+  (*leaving)->SetHealth(false);
+  auto client = Connect(
+      absl::StrCat(closed, ",", (*leaving)->address(), ",", server_->address()),
+      /*attempts_max=*/1);
+  constexpr int kCalls = 40;
+  std::vector<std::shared_ptr<internal::Arrival<CallResult>>> arrivals;
+  for (int i = 0; i < kCalls; ++i) {
+    tally::v1::AddRequest request;
+    request.set_by(1);
+    auto arrival = std::make_shared<internal::Arrival<CallResult>>();
+    client->StartCall(
+        "tally", kAdd, Payload::Of(std::move(request)), CallOptions(),
+        [arrival](CallResult result) { arrival->Set(std::move(result)); });
+    arrivals.push_back(std::move(arrival));
+  }
+  for (const auto& arrival : arrivals) {
+    internal::BlockUntil([&](absl::AnyInvocable<void()> wake) {
+      arrival->OnReady(std::move(wake));
+    });
+    const absl::Status status = arrival->Take().status;
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  EXPECT_EQ(adds_.load(), kCalls);
+  client.reset();
+  (*leaving)->Shutdown(absl::ZeroDuration());
+}
+
 TEST_F(ClientTest, NobodyListeningIsNotExecuted) {
   std::string closed;
   {
@@ -195,6 +241,54 @@ TEST_F(ClientTest, ConnectionThatBreaksMidCallIsUnknown) {
   const absl::Status status = arrival->Take().status;
   EXPECT_EQ(OutcomeOf(status), Outcome::kUnknown) << status;
   EXPECT_NE(status.code(), absl::StatusCode::kUnavailable) << status;
+}
+
+// What the client goes by when gRPC ends a call.
+TEST_F(ClientTest, ACallWithoutAConnectionWasNeverSent) {
+  std::string closed;
+  {
+    auto server = RpcServer::Start(RpcServerOptions(), {});
+    ASSERT_TRUE(server.ok());
+    closed = (*server)->address();
+  }
+  const auto never_sent = [](const std::string& at, absl::string_view name,
+                             bool hang) {
+    const auto address = ParseNodeAddress(at, HostNames::kAllowed);
+    EXPECT_TRUE(address.ok()) << address.status();
+    const std::string target = DialTarget(*address);
+    auto stub = tally::v1::Tally::NewStub(
+        grpc::CreateChannel(target, grpc::InsecureChannelCredentials()));
+    auto context = Named(name);
+    tally::v1::TallyValue value;
+    const grpc::Status status = hang ? stub->Hang(context.get(), {}, &value)
+                                     : stub->Get(context.get(), {}, &value);
+    EXPECT_EQ(status.ok(), name == "tally" && !hang) << at;
+    return NeverSent(*context, target);
+  };
+  const auto fails_unsent = [](const std::string& at) {
+    const auto address = ParseNodeAddress(at, HostNames::kAllowed);
+    EXPECT_TRUE(address.ok()) << address.status();
+    const std::string target = DialTarget(*address);
+    auto stub = tally::v1::Tally::NewStub(
+        grpc::CreateChannel(target, grpc::InsecureChannelCredentials()));
+    auto context = Named("tally");
+    tally::v1::TallyValue value;
+    const grpc::Status status = stub->Get(context.get(), {}, &value);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << at;
+    return NeverSent(*context, target);
+  };
+  EXPECT_TRUE(fails_unsent(closed));
+  EXPECT_TRUE(fails_unsent("no.such.host.invalid:1"));
+  // Answered, refused, or lost on the way back: it was sent.
+  EXPECT_FALSE(never_sent(server_->address(), "tally", /*hang=*/false));
+  EXPECT_FALSE(never_sent(server_->address(), "nobody", /*hang=*/false));
+  std::thread ender([this] {
+    while (Waiting() != 1) {
+    }
+    server_->Shutdown(absl::ZeroDuration());
+  });
+  EXPECT_FALSE(never_sent(server_->address(), "tally", /*hang=*/true));
+  ender.join();
 }
 
 TEST_F(ClientTest, DeadlineIsUnknown) {

@@ -134,6 +134,23 @@ TEST(DrainCommandsTest, WhatNobodyCanMoveIsNotWaitedFor) {
   const CliRun run(&node, {"node", "drain", "a", "--yes"});
   EXPECT_EQ(run.code, 9);
   EXPECT_EQ(node.drain_requests.size(), 2u);
+  EXPECT_THAT(run.err,
+              testing::HasSubstr(
+                  "1 name is still on node a, since nobody can move it "
+                  "('mine': no supervisor: it ends with its node). It stays "
+                  "draining: end it, and what stays ends with it, or `muster "
+                  "node undrain a`"));
+}
+
+TEST(DrainCommandsTest, OfManyThatStayAFewAreNamed) {
+  FakeNode node;
+  node.drains = {LeftOf({}, {"k", "l", "m", "n"})};
+  const CliRun run(&node, {"node", "drain", "a", "--yes"});
+  EXPECT_EQ(run.code, 9);
+  EXPECT_THAT(run.err, testing::HasSubstr("'m': "));
+  EXPECT_THAT(run.err, testing::Not(testing::HasSubstr("'n': ")));
+  EXPECT_THAT(run.err, testing::HasSubstr("; and others)"));
+  EXPECT_THAT(run.out, testing::HasSubstr("moved 0, left 4\n  k: "));
 }
 
 TEST(DrainCommandsTest, ANodeThatHasLeftMeanwhileIsEmpty) {

@@ -401,13 +401,46 @@ TEST_F(MembershipTest, IfTheThreeThatReapDieTogetherAnotherReaps) {
   for (const char* name : {"a", "b", "c", "d"}) nodes.push_back(Join(name));
   world_.RunFor(absl::Seconds(2));
   for (int i = 0; i < 3; ++i) Kill(std::move(nodes[static_cast<size_t>(i)]));
-  // Two looks, each after R, then R of silence, another R as so many are
-  // silent, and H between two of them.
-  world_.RunFor(absl::Seconds(18));
+  // R of silence, another R as so many are silent and nobody else beats, and H
+  // between two of them.
+  world_.RunFor(absl::Seconds(7));
+  EXPECT_TRUE(IsThere("a"));
+  world_.RunFor(absl::Seconds(3));
   EXPECT_FALSE(IsThere("a"));
   EXPECT_FALSE(IsThere("b"));
   EXPECT_FALSE(IsThere("c"));
   EXPECT_TRUE(IsThere("d"));
+}
+
+TEST_F(MembershipTest, ThreeOfFiveThatFallSilentTogetherAreReapedAfterR) {
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (const char* name : {"a", "b", "c", "d", "e"}) {
+    nodes.push_back(Join(name));
+  }
+  world_.RunFor(absl::Seconds(2));
+  // All that would reap.
+  for (int i = 0; i < 3; ++i) Kill(std::move(nodes[static_cast<size_t>(i)]));
+  world_.RunFor(absl::Milliseconds(3200));
+  EXPECT_TRUE(IsThere("a") && IsThere("b") && IsThere("c"));
+  world_.RunFor(absl::Milliseconds(1300));
+  EXPECT_FALSE(IsThere("a") || IsThere("b") || IsThere("c"));
+  EXPECT_TRUE(IsThere("d") && IsThere("e"));
+}
+
+TEST_F(MembershipTest, IfAllThatWatchDieTogetherAnotherNoticesInTheEnd) {
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (const char* name : {"a", "b", "c", "d", "e", "f", "g"}) {
+    nodes.push_back(Join(name));
+  }
+  world_.RunFor(absl::Seconds(2));
+  for (int i = 0; i < 6; ++i) Kill(std::move(nodes[static_cast<size_t>(i)]));
+  // Two looks, each after R, then R of silence, another R as so many are
+  // silent, and H between two of them.
+  world_.RunFor(absl::Seconds(20));
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
+    EXPECT_FALSE(IsThere(name)) << name;
+  }
+  EXPECT_TRUE(IsThere("g"));
 }
 
 TEST_F(MembershipTest, AReapedNodeLearnsIt) {
@@ -730,6 +763,55 @@ TEST_F(MembershipTest, ADrainThatTheStoreDidNotAnswerIsUndone) {
   ASSERT_EQ(done.size(), 1u);
   EXPECT_EQ(OutcomeOf(done[0]), Outcome::kUnknown) << done[0];
   EXPECT_FALSE(a->membership->draining());
+}
+
+TEST_F(MembershipTest, ADrainThatArrivesLateDoesNotUndoAnUndrain) {
+  auto a = Join("a");
+  std::optional<absl::Status> done;
+  const auto ask = [&](bool draining) {
+    done.reset();
+    a->strand->Post([&, draining] {
+      a->membership->SetDraining(
+          draining, [&](absl::Status status) { done = std::move(status); });
+    });
+    world_.RunUntil([&] { return done.has_value(); }, absl::Seconds(5));
+    return done.value_or(absl::InternalError("no answer"));
+  };
+  // Until one is on its way for longer than anybody waits.
+  service_.DelayRequests(a->store->client(), absl::Seconds(4));
+  absl::Status drained;
+  for (int i = 0; i < 20 && drained.ok(); ++i) {
+    drained = ask(true);
+    if (drained.ok()) drained = ask(false);
+  }
+  EXPECT_EQ(OutcomeOf(drained), Outcome::kUnknown) << drained;
+  service_.DelayRequests(a->store->client(), absl::ZeroDuration());
+  const absl::Status undrained = ask(false);
+  EXPECT_TRUE(undrained.ok()) << undrained;
+  world_.RunFor(absl::Seconds(5));
+  store::v1::NodeRecord record;
+  ASSERT_TRUE(record.ParseFromString(Find(keys_.Node("a"))->value));
+  EXPECT_FALSE(record.draining());
+  EXPECT_FALSE(a->membership->draining());
+}
+
+TEST_F(MembershipTest, AfterADrainWhoseAnswerWasLostAnUndrainIsWritten) {
+  auto a = Join("a");
+  service_.LoseAnswers(a->store->client(), 1);
+  std::vector<absl::Status> done;
+  for (const bool draining : {true, false}) {
+    a->strand->Post([&, draining] {
+      a->membership->SetDraining(
+          draining, [&](absl::Status status) { done.push_back(status); });
+    });
+  }
+  world_.RunUntil([&] { return done.size() == 2; }, absl::Seconds(5));
+  ASSERT_EQ(done.size(), 2u);
+  EXPECT_EQ(OutcomeOf(done[0]), Outcome::kUnknown) << done[0];
+  EXPECT_TRUE(done[1].ok()) << done[1];
+  store::v1::NodeRecord record;
+  ASSERT_TRUE(record.ParseFromString(Find(keys_.Node("a"))->value));
+  EXPECT_FALSE(record.draining());
 }
 
 }  // namespace

@@ -580,5 +580,130 @@ INSTANTIATE_TEST_SUITE_P(
         Weakened{"InlineFence", Without::kInlineFence, kTwoOwners}),
     [](const auto& info) { return info.param.name; });
 
+// -- The brake
+// -----------------------------------------------------------------
+
+// Walks how the heartbeats of four nodes can stop and go on again: those of the
+// reaper, of a witness, and of two that fall silent at about the same time.
+class BrakeWalk {
+ public:
+  // Its heartbeats, in rounds of H: none from `stops` on, until `resumes`.
+  struct Outage {
+    int stops;
+    int resumes;
+    bool Beats(int round) const { return round < stops || round >= resumes; }
+    std::string ToString() const { return absl::StrCat(stops, "-", resumes); }
+  };
+  static constexpr int kNever = 99;
+
+  void Run() {
+    std::vector<Outage> others{{kNever, kNever}};
+    for (const int stops : {1, 4, 7, 8, 11}) {
+      for (const int rounds : {1, 3, 8, kNever}) {
+        others.push_back({stops, stops + rounds});
+      }
+    }
+    for (const int a : {4, 7, 8, 9, 12, kNever}) {
+      for (const int b : {4, 7, 8, 9, 12, kNever}) {
+        for (const int b_stops : {1, 2}) {
+          for (const Outage& witness : others) {
+            for (const Outage& own : others) {
+              RunOne({Outage{1, a}, Outage{b_stops, b}, witness}, own);
+              if (testing::Test::HasFailure()) return;
+            }
+          }
+        }
+      }
+    }
+  }
+  int runs() const { return runs_; }
+  int together() const { return together_; }
+  int one_by_one() const { return one_by_one_; }
+
+ private:
+  static constexpr int kRounds = 20;
+  static constexpr size_t kNodes = 4;
+
+  void RunOne(const std::array<Outage, 3>& nodes, const Outage& own) {
+    ++runs_;
+    const Profile profile;
+    const absl::Duration heartbeat = profile.heartbeat;
+    const std::array<std::string, 3> names = {"a", "b", "w"};
+    const BootTime begin = BootTime::FromNanoseconds(0) + absl::Hours(1);
+    Reaper reaper(profile);
+    std::array<BootTime, 3> beat;
+    std::array<bool, 3> gone{};
+    BootTime committed = begin;
+    std::optional<BootTime> reaped;
+    for (int step = 0; step < kRounds * 5; ++step) {
+      const BootTime now = begin + reaper.sweep_interval() * step;
+      if (step % 5 == 0) {
+        const int round = step / 5;
+        if (own.Beats(round)) reaper.Committed(committed = now);
+        for (size_t i = 0; i < nodes.size(); ++i) {
+          if (gone[i] || !nodes[i].Beats(round)) continue;
+          beat[i] = now;
+          reaper.Observe(names[i], 1, round + 1, now);
+        }
+      }
+      const std::vector<Silence::Overdue> due = reaper.Sweep(kNodes, now);
+      if (due.empty()) continue;
+      const auto silent_for = [&](size_t i) { return now - beat[i]; };
+      size_t silent = 0;
+      bool witnessed = now - committed <= heartbeat * 2;
+      bool fresh = false;
+      for (size_t i = 0; i < nodes.size(); ++i) {
+        if (gone[i]) continue;
+        if (silent_for(i) >= profile.reap - heartbeat * 1.5) ++silent;
+        fresh = fresh || silent_for(i) <= heartbeat * 2;
+      }
+      witnessed = witnessed && fresh;
+      const std::string how =
+          absl::StrCat("a=", nodes[0].ToString(), " b=", nodes[1].ToString(),
+                       " w=", nodes[2].ToString(), " own=", own.ToString(),
+                       " at ", absl::FormatDuration(now - begin));
+      EXPECT_LE(now - committed, heartbeat * 3) << "it is blind: " << how;
+      for (const Silence::Overdue& overdue : due) {
+        const size_t i = overdue.node == "a" ? 0 : overdue.node == "b" ? 1 : 2;
+        EXPECT_GE(silent_for(i), profile.reap) << overdue.node << ": " << how;
+        if (silent > 1 && !witnessed) {
+          EXPECT_GE(silent_for(i), profile.reap * 2)
+              << overdue.node << ": " << how;
+        }
+      }
+      if (silent > 1 && !witnessed) {
+        ++one_by_one_;
+        EXPECT_EQ(due.size(), 1u) << how;
+        EXPECT_TRUE(!reaped.has_value() || now - *reaped >= heartbeat) << how;
+      }
+      if (due.size() > 1) ++together_;
+      reaped = now;
+      for (const Silence::Overdue& overdue : due) {
+        gone[overdue.node == "a" ? 0 : overdue.node == "b" ? 1 : 2] = true;
+        reaper.Forget(overdue.node);
+      }
+    }
+    // Nothing keeps it from reaping both about R after their last heartbeats.
+    if (own.stops == kNever && nodes[2].stops == kNever &&
+        nodes[0].resumes == kNever && nodes[1].resumes == kNever) {
+      EXPECT_TRUE(gone[0] && gone[1] && !gone[2]);
+      EXPECT_LE(*reaped - beat[1], profile.reap + heartbeat);
+    }
+  }
+
+  int runs_ = 0;
+  int together_ = 0;
+  int one_by_one_ = 0;
+};
+
+TEST(BrakeModelTest, ManyAreReapedAtOnceOnlyBeforeWitnesses) {
+  BrakeWalk walk;
+  walk.Run();
+  EXPECT_GT(walk.runs(), 20'000);
+  // Both happen.
+  EXPECT_GT(walk.together(), 0);
+  EXPECT_GT(walk.one_by_one(), 0);
+}
+
 }  // namespace
 }  // namespace muster

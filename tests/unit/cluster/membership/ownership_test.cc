@@ -47,11 +47,15 @@ TEST(ReplyAcceptableTest, ScalesWhatIsLeftByTheRatioOfTheClocks) {
 // A reaper that sweeps when it should, and whose own heartbeats commit.
 class ReaperTest : public testing::Test {
  protected:
-  // Up to and including `ms`; "a@3750" for each reap.
+  // Up to and including `ms`; "a@3750" for each reap. Those in `beating_` have
+  // a new heartbeat each H.
   std::string SweepTo(int ms) {
     std::string reaped;
     for (; now_ <= ms; now_ += 100) {
       if (committing_) reaper_.Committed(At(now_));
+      if (now_ % 500 == 0) {
+        for (const std::string& node : beating_) Observe(node, now_);
+      }
       for (const Silence::Overdue& due : reaper_.Sweep(nodes_, At(now_))) {
         absl::StrAppend(&reaped, due.node, "@", now_, " ");
         reaper_.Forget(due.node);
@@ -67,6 +71,7 @@ class ReaperTest : public testing::Test {
   size_t nodes_ = 10;
   int now_ = 0;
   bool committing_ = true;
+  std::vector<std::string> beating_;
 };
 
 TEST_F(ReaperTest, ReapsAfterRFromWhatItLastSaw) {
@@ -97,6 +102,61 @@ TEST_F(ReaperTest, IfMoreLookSilentItWaitsAnotherRAndReapsOneEachH) {
   EXPECT_FALSE(reaper_.braked());
 }
 
+TEST_F(ReaperTest, WithWitnessesTheyAreReapedAtOnce) {
+  beating_ = {"x", "y"};  // A fifth of ten.
+  for (const char* node : {"a", "b", "c"}) Observe(node, 7);
+  EXPECT_EQ(SweepTo(3700), "");
+  EXPECT_TRUE(reaper_.braked());
+  EXPECT_EQ(SweepTo(5000), "a@3800 b@3800 c@3800 ");
+  EXPECT_FALSE(reaper_.braked());
+}
+
+TEST_F(ReaperTest, OneWitnessIsEnoughInASmallCluster) {
+  nodes_ = 5;
+  beating_ = {"x"};
+  for (const char* node : {"a", "b", "c"}) Observe(node, 7);
+  EXPECT_EQ(SweepTo(5000), "a@3800 b@3800 c@3800 ");
+}
+
+TEST_F(ReaperTest, TooFewWitnessesProveNothing) {
+  beating_ = {"x"};
+  for (const char* node : {"a", "b", "c"}) Observe(node, 7);
+  EXPECT_EQ(SweepTo(7400), "");
+  EXPECT_EQ(SweepTo(9500), "a@7500 b@8000 c@8500 ");
+}
+
+TEST_F(ReaperTest, AWitnessCountsOnlyWhileItsHeartbeatMoves) {
+  nodes_ = 5;
+  beating_ = {"x"};
+  Observe("a", 7);
+  Observe("b", 7);
+  EXPECT_EQ(SweepTo(2900), "");
+  beating_.clear();  // It falls silent, too, before the brake goes on.
+  EXPECT_EQ(SweepTo(6500), "");
+  EXPECT_TRUE(reaper_.braked());
+}
+
+TEST_F(ReaperTest, AWitnessThatHasJustBeenSeenFirstProvesNothing) {
+  nodes_ = 5;
+  Observe("a", 7);
+  Observe("b", 7);
+  EXPECT_EQ(SweepTo(3400), "");
+  Observe("x", 7);  // As a list that comes late tells of it.
+  EXPECT_EQ(SweepTo(4000), "");
+  Observe("x", 8);
+  EXPECT_EQ(SweepTo(4100), "a@4100 b@4100 ");
+}
+
+TEST_F(ReaperTest, WitnessesDoNotHelpIfItsOwnHeartbeatsDoNotCommit) {
+  nodes_ = 5;
+  beating_ = {"x"};
+  Observe("a", 7);
+  Observe("b", 7);
+  EXPECT_EQ(SweepTo(2900), "");
+  committing_ = false;
+  EXPECT_EQ(SweepTo(4300), "");
+}
+
 TEST_F(ReaperTest, ThoseThatWereOnlySeenAtOtherTimesBrakeTogetherToo) {
   Observe("a", 7);
   SweepTo(200);
@@ -114,6 +174,25 @@ TEST_F(ReaperTest, WhoComesBackDuringTheBrakeIsSpared) {
   EXPECT_EQ(SweepTo(5100), "");
   EXPECT_FALSE(reaper_.braked());
   EXPECT_EQ(SweepTo(8000), "");
+}
+
+TEST_F(ReaperTest, ThreesThatAreNotSilentHaveTheTurn) {
+  const std::vector<std::string> members = {"a", "b", "c", "d", "e"};
+  const auto turns = [&] {
+    std::string turns;
+    for (const std::string& own : members) {
+      if (reaper_.HasTurn(own, members, At(now_))) turns += own;
+    }
+    return turns;
+  };
+  // Of whom nothing is known yet, for example itself, is taken to live.
+  EXPECT_EQ(turns(), "abc");
+  beating_ = {"b", "d", "e"};
+  for (const char* node : {"a", "b", "c", "d", "e"}) Observe(node, 1);
+  SweepTo(3600);
+  EXPECT_EQ(turns(), "abc");
+  now_ = 3800;
+  EXPECT_EQ(turns(), "abcde");  // "a" and "c" do not count any more.
 }
 
 TEST_F(ReaperTest, ItsOwnPauseStartsAllAnew) {

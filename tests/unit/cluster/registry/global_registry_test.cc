@@ -532,6 +532,61 @@ TEST_F(GlobalRegistryTest, ANameOfANodeThatWasRemovedWaitsForItsGrave) {
             cluster_.node(1).membership().node());
 }
 
+TEST_F(GlobalRegistryTest, ADeadOwnersNameIsFreedUnderTheCompares) {
+  const auto taken = Take(2, Of("n", 7, "s"));
+  ASSERT_TRUE(taken.ok());
+  Settle();
+  const auto free = [&](absl::string_view instance,
+                        std::vector<Compare> also = {}) {
+    std::optional<absl::Status> result;
+    registry(0).ReleaseDead("n", instance, std::move(also),
+                            [&](absl::Status status) { result = status; });
+    cluster_.RunUntil([&] { return result.has_value(); });
+    return result.value_or(absl::InternalError("no answer"));
+  };
+  // A living owner's stays, and so does another claim's.
+  EXPECT_TRUE(free(taken->instance).ok());
+  EXPECT_TRUE(cluster_.OwnerOf("n").has_value());
+  cluster_.KillNode(2);
+  cluster_.RunFor(absl::Seconds(5));
+  EXPECT_TRUE(free("another").ok());
+  EXPECT_TRUE(cluster_.OwnerOf("n").has_value());
+  // Whoever wants it gone is not who it was.
+  EXPECT_EQ(ReasonOf(free(taken->instance,
+                          {Compare::ModRevision(cluster_.keys().Name("nobody"),
+                                                Compare::Op::kEqual, 5)})),
+            "FENCED");
+  EXPECT_TRUE(cluster_.OwnerOf("n").has_value());
+  EXPECT_TRUE(free(taken->instance).ok());
+  EXPECT_FALSE(cluster_.OwnerOf("n").has_value());
+  EXPECT_FALSE(registry(0).WhereIs("n").has_value());
+}
+
+TEST_F(GlobalRegistryTest, ANameIsNotFreedBeforeItsGraveHasStoodForR) {
+  const auto taken = Take(2, Of("n", 7, "s"));
+  ASSERT_TRUE(taken.ok());
+  Settle();
+  cluster_.PauseNode(2);
+  admin::v1::RemoveNodeRequest request;
+  request.set_node(SimCluster::NodeName(2));
+  request.set_confirm(request.node());
+  bool removed = false;
+  cluster_.node(0).admin()->RemoveNode(
+      request, [&](const auto& result) { removed = result.ok(); });
+  ASSERT_TRUE(cluster_.RunUntil([&] { return removed; }));
+  const BootTime begin = cluster_.node(0).runtime().clock().Boot();
+  // It may act as long as its grave is fresh, so its name is not free.
+  ASSERT_TRUE(cluster_.RunUntil([&] {
+    std::optional<absl::Status> result;
+    registry(0).ReleaseDead("n", taken->instance, {},
+                            [&](absl::Status status) { result = status; });
+    cluster_.RunUntil([&] { return result.has_value(); });
+    return !cluster_.OwnerOf("n").has_value();
+  }));
+  EXPECT_GE(cluster_.node(0).runtime().clock().Boot() - begin,
+            absl::Milliseconds(3700));
+}
+
 TEST_F(GlobalRegistryTest, ARemovalWantsItsConfirmationAndAnotherNode) {
   const auto remove = [&](const std::string& node, const std::string& confirm) {
     std::optional<absl::StatusOr<admin::v1::RemoveNodeResponse>> result;

@@ -1,8 +1,11 @@
 // Children one at a time, and where they are placed.
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "cluster/supervisor/env.h"
 #include "gmock/gmock.h"
@@ -231,6 +234,43 @@ TEST_F(ChildrenTest, ADrainingNodeGetsNothing) {
   for (const char* name : {"s_a", "s_b", "s_c", "s_d"}) {
     EXPECT_NE(cluster_.LivingOwnerOf(name), 1) << name;
   }
+}
+
+TEST_F(ChildrenTest, ADrainSaysWhichChildStaysAndWhy) {
+  auto tree = Tree({"a", "b"});
+  tree.mutable_children(0)->mutable_placement()->set_pin("n1");
+  MustApply(tree);
+  const auto drain = [this](bool dry_run) {
+    admin::v1::DrainNodeRequest request;
+    request.set_node("n1");
+    request.set_dry_run(dry_run);
+    std::optional<absl::StatusOr<admin::v1::DrainNodeResponse>> answer;
+    cluster_.node(0).admin()->DrainNode(
+        request, [&answer](absl::StatusOr<admin::v1::DrainNodeResponse> got) {
+          answer.emplace(std::move(got));
+        });
+    cluster_.RunUntil([&] { return answer.has_value(); });
+    return answer.has_value() ? *answer : absl::InternalError("no answer");
+  };
+  const auto stays = [](const admin::v1::DrainNodeResponse& response) {
+    for (const admin::v1::DrainItem& item : response.left()) {
+      if (item.name() == "s_a" && !item.movable()) return item.detail();
+    }
+    return std::string();
+  };
+  constexpr char kWhy[] = "pinned to node 'n1', which is draining";
+  const auto plan = drain(/*dry_run=*/true);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(stays(*plan), kWhy);
+  absl::StatusOr<admin::v1::DrainNodeResponse> left;
+  ASSERT_TRUE(cluster_.RunUntil(
+      [&] {
+        left = drain(/*dry_run=*/false);
+        return left.ok() && left->left_size() == 1;
+      },
+      absl::Seconds(10)));
+  EXPECT_EQ(stays(*left), kWhy);
+  EXPECT_EQ(cluster_.LivingOwnerOf("s_a"), 1);
 }
 
 TEST_F(ChildrenTest, APinnedChildIsPendingWhileItsNodeIsAway) {

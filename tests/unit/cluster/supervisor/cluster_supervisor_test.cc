@@ -284,6 +284,44 @@ TEST_F(ClusterSupervisorTest, ChildrenOfADeadNodeRunElsewhere) {
   EXPECT_TRUE(cluster_.AwaitChild(supervisor, "s", victim, "running"));
 }
 
+TEST_F(ClusterSupervisorTest, TheNameOfAChildRemovedWhileItsNodeIsDeadIsFree) {
+  auto tree = Tree({"a", "b", "c"});
+  MustApply(tree);
+  const int supervisor = SupervisorNode();
+  int child = 0;
+  while (cluster_.LivingOwnerOf(
+             absl::StrCat("s_", tree.children(child).id())) == supervisor) {
+    ++child;
+  }
+  const std::string id = tree.children(child).id();
+  const std::string name = absl::StrCat("s_", id);
+  const int node = cluster_.LivingOwnerOf(name);
+  // It can run on that node only.
+  tree.mutable_children(child)->mutable_placement()->set_pin(
+      SimCluster::NodeName(node));
+  ASSERT_TRUE(cluster_.Apply(supervisor, tree).ok());
+  ASSERT_TRUE(cluster_.AwaitChild(supervisor, "s", id, "running"));
+  cluster_.KillNode(node);
+  ASSERT_TRUE(cluster_.AwaitChild(supervisor, "s", id, "pending"));
+  // As long as it is wanted, it is on its way back.
+  EXPECT_EQ(ReasonOf(Value(name, supervisor).status()), "NODEDOWN");
+  EXPECT_TRUE(cluster_.OwnerOf(name).has_value());
+  tree.mutable_children()->DeleteSubrange(child, 1);
+  const auto applied = cluster_.Apply(supervisor, tree);
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  EXPECT_THAT(applied->stopped(), ElementsAre(id));
+  ASSERT_TRUE(cluster_.RunUntil(
+      [&] { return !cluster_.OwnerOf(name).has_value(); }, absl::Seconds(5)));
+  cluster_.RunFor(absl::Seconds(1));
+  EXPECT_FALSE(cluster_.FindChild(supervisor, "s", id).has_value());
+  EXPECT_EQ(ReasonOf(Value(name, supervisor).status()), "NOPROC");
+  // Its node comes back, and finds nothing to do.
+  cluster_.StartNode(node);
+  ASSERT_TRUE(cluster_.RunUntil([&] { return cluster_.IsJoined(node); }));
+  cluster_.RunFor(absl::Seconds(2));
+  EXPECT_EQ(script_->starts[name], 2);
+}
+
 TEST_F(ClusterSupervisorTest, AFailoverAdoptsWhatRuns) {
   MustApply(Tree({"a", "b", "c"}));
   const int supervisor = cluster_.LivingOwnerOf(SupervisorName("s"));

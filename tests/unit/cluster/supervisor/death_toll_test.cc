@@ -43,6 +43,18 @@ TEST(DeathTollTest, TwoOfThreeAreManyTwoOfTwentyAreNot) {
   EXPECT_TRUE(large.IsMass());
 }
 
+TEST(DeathTollTest, StartsAreSpreadAsFarAsThereAreMany) {
+  const absl::Duration reap = absl::Seconds(4);
+  DeathToll toll(reap);
+  toll.Note(Nodes(0, 5), At(0));
+  toll.Note(Nodes(0, 4), At(1));
+  EXPECT_EQ(toll.SpreadOf(1000, reap), absl::ZeroDuration());
+  toll.Note(Nodes(0, 2), At(2));
+  EXPECT_EQ(toll.SpreadOf(0, reap), absl::ZeroDuration());
+  EXPECT_EQ(toll.SpreadOf(250, reap), absl::Milliseconds(500));
+  EXPECT_EQ(toll.SpreadOf(100'000, reap), absl::Seconds(2));
+}
+
 TEST(DeathTollTest, ANewIncarnationMeansADeath) {
   DeathToll toll(absl::Seconds(4));
   toll.Note({{"a", 1}, {"b", 2}}, At(0));

@@ -251,6 +251,24 @@ TEST_F(NodeRouterTest, AnOutsideCallToANameThatRestartsIsHeld) {
   EXPECT_TRUE((*patient)->status.ok()) << (*patient)->status;
 }
 
+TEST_F(NodeRouterTest, ASupervisedNameRestartsAsLongAsItsRecordStands) {
+  // Its node is back under a new epoch and does not serve it; the store has
+  // nothing newer.
+  for (const char* supervisor : {"shop", ""}) {
+    names_.copy.Put(Entry("x", Pid{"b", {1, 20}, 77}, {1, 40}, supervisor));
+    auto result = a_.Call("x", "Echo", "hi");
+    auto cast = a_.CastAndWait("x", "hi");
+    world_.RunReady();
+    if (*supervisor != 0) {
+      ExpectError(*result, absl::StatusCode::kUnavailable, "RESTARTING");
+      EXPECT_EQ(ReasonOf(**cast), "RESTARTING");
+    } else {
+      ExpectError(*result, absl::StatusCode::kNotFound, "NOPROC");
+      EXPECT_EQ(ReasonOf(**cast), "NOPROC");
+    }
+  }
+}
+
 TEST_F(NodeRouterTest, ADeadNameWithoutSupervisorIsNoproc) {
   names_.copy.Put(Entry("x", Pid{"a", {1, 10}, 77}, {1, 40}));
   auto here = a_.Call("x", "Echo", "hi");

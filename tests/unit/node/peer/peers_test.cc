@@ -242,6 +242,22 @@ TEST_F(PeersTest, AnUnreachableNodeIsDownAndFailsFastForAWhile) {
   EXPECT_EQ(net_.dials_, 2u);
 }
 
+TEST_F(PeersTest, ANodeThatHasJoinedAnewIsDialedAtOnce) {
+  const Pid on_b = b_->Start();
+  net_.unreachable_.insert("b");
+  auto first = a_->Call(on_b, "Echo", "x");
+  Settle();
+  ExpectError(*first, absl::StatusCode::kUnavailable, "NODEDOWN",
+              Outcome::kNotExecuted);
+  EXPECT_EQ(net_.dials_, 1u);
+  // It is back, and a member, before the time is over for which all fails.
+  net_.unreachable_.clear();
+  ++directory_.nodes_["b"].epoch.revision;
+  auto soon = a_->Call(ServerRef::Local("nobody", "b"), "Echo", "x");
+  EXPECT_EQ(net_.dials_, 2u);
+  Settle();
+}
+
 TEST_F(PeersTest, ANodeThatIsNoMemberIsDownAtOnce) {
   auto result = a_->Call(Pid{"nobody", {1, 1}, 1}, "Echo", "x");
   ExpectError(*result, absl::StatusCode::kUnavailable, "NODEDOWN",
