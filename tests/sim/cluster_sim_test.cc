@@ -730,28 +730,28 @@ INSTANTIATE_TEST_SUITE_P(Seeds, ClusterSimTest, testing::ValuesIn(FirstSeeds()),
                            return absl::StrCat("From", info.param);
                          });
 
-// The first violation that one of the first seeds finds.
-std::string FirstViolation(Planted planted) {
+// Whether the seeds show that two own a name (G1), or that one may before the
+// other's fence has closed (G3); what else the bug breaks counts for nothing.
+bool TwoOwnersSeen(Planted planted) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
-    const RunResult outcome = RunSeed(seed, planted);
-    if (outcome.violations.empty()) continue;
-    std::printf("seed %d: %s\n", static_cast<int>(seed),
-                outcome.violations[0].c_str());
-    return outcome.violations[0];
+    for (const std::string& violation : RunSeed(seed, planted).violations) {
+      if (!absl::StartsWith(violation, "G1 ") &&
+          !absl::StartsWith(violation, "G3 ")) {
+        continue;
+      }
+      std::printf("seed %d: %s\n", static_cast<int>(seed), violation.c_str());
+      return true;
+    }
   }
-  return "";
+  return false;
 }
 
 TEST(PlantedBugTest, ReapingTooSoonIsCaught) {
-  const std::string found = FirstViolation(Planted::kReapTooSoon);
-  EXPECT_TRUE(absl::StartsWith(found, "G1 ") || absl::StartsWith(found, "G3 "))
-      << found;
+  EXPECT_TRUE(TwoOwnersSeen(Planted::kReapTooSoon));
 }
 
 TEST(PlantedBugTest, HeartbeatsThatCountWithoutACommitAreCaught) {
-  const std::string found = FirstViolation(Planted::kHeartbeatsOptimistic);
-  EXPECT_TRUE(absl::StartsWith(found, "G1 ") || absl::StartsWith(found, "G3 "))
-      << found;
+  EXPECT_TRUE(TwoOwnersSeen(Planted::kHeartbeatsOptimistic));
 }
 
 }  // namespace
