@@ -138,16 +138,16 @@ class GlobalRegistry final : public NameRegistry {
   void Tried(std::shared_ptr<Attempt> attempt,
              absl::StatusOr<TxnResult> result);
   // A lost answer: asks the store by a writing transaction whether the claim
-  // is there.
+  // is there, until it answers; then it is there or never will be from that
+  // try (GroupCommit, "lost answers").
   void Settle(std::shared_ptr<Attempt> attempt, absl::Status lost);
+  void AskForClaim(std::shared_ptr<Attempt> attempt);
+  void Settled(std::shared_ptr<Attempt> attempt,
+               absl::StatusOr<TxnResult> result);
   void Succeed(std::shared_ptr<Attempt> attempt, int64_t revision);
   // For the journal; the epoch after it is the revision of the event.
   StoreOp ClaimEvent(const Claim& claim, const KnownName* before) const;
   StoreOp ReleaseEvent(const NameEntry& entry, absl::string_view child) const;
-  // A claim that ended without success, one of whose tries may yet arrive.
-  void GiveUp(const Attempt& attempt);
-  void Doubt(absl::string_view instance, bool given_up);
-  bool IsGivenUp(absl::string_view instance) const;
   // Deletes the record as it is known. Asked again when the answer is lost: as
   // long as the record is that one it has not been deleted.
   void Delete(std::shared_ptr<const KnownName> known, int tries,
@@ -181,13 +181,6 @@ class GlobalRegistry final : public NameRegistry {
   std::function<void()> synced_;      // On the strand.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
-  // A claim one of whose tries was lost and may arrive at the store yet.
-  struct Doubtful {
-    BootTime until;
-    // Nobody wants it any more: if it turns up, it is freed.
-    bool given_up = false;
-  };
-
   NameTable table_;
   GroupCommit commits_;
 
@@ -195,8 +188,6 @@ class GlobalRegistry final : public NameRegistry {
   // Names adopted outside of the watch since the last whole list, with their
   // revisions.
   absl::flat_hash_map<std::string, int64_t> untold_ ABSL_GUARDED_BY(mu_);
-  // By instance.
-  absl::flat_hash_map<std::string, Doubtful> doubts_ ABSL_GUARDED_BY(mu_);
   // One transaction at a time for each claim.
   std::map<ConfirmKey, Confirmation> confirming_ ABSL_GUARDED_BY(mu_);
 };

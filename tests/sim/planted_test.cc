@@ -54,6 +54,7 @@ constexpr Bug kBugs[] = {
      "G1"},
     {PlantedBug::kRepeatTransactions, "RepeatTransactions", Scenario::kStore,
      "G4"},
+    {PlantedBug::kLostMayArrive, "LostMayArrive", Scenario::kStore, "G4"},
     {PlantedBug::kKeepGeneration, "KeepGeneration", Scenario::kRestore, "G2"},
     {PlantedBug::kSkipGrave, "SkipGrave", Scenario::kBury, "G1"},
     {PlantedBug::kForgetRestarts, "ForgetRestarts", Scenario::kCrashLoop,
