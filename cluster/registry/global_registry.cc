@@ -787,7 +787,16 @@ void GlobalRegistry::Register(
   Claim claim;
   claim.name = std::string(name);
   claim.process = pid.number;
+  {
+    MutexLock lock(&mu_);
+    ++registering_[claim.name].count;
+  }
   std::weak_ptr<bool> alive = alive_;
+  done = [this, alive, name = std::string(name),
+          done = std::move(done)](absl::StatusOr<Epoch> result) mutable {
+    done(std::move(result));
+    if (!alive.expired()) Registered(name);
+  };
   Take(std::move(claim),
        [this, alive, pid, name = std::string(name),
         done = std::move(done)](absl::StatusOr<Claimed> claimed) mutable {
@@ -811,6 +820,18 @@ void GlobalRegistry::Register(
        });
 }
 
+void GlobalRegistry::Registered(const std::string& name) {
+  Registering ended;
+  {
+    MutexLock lock(&mu_);
+    const auto at = registering_.find(name);
+    if (--at->second.count > 0) return;
+    ended = std::move(at->second);
+    registering_.erase(at);
+  }
+  for (auto& done : ended.unregister) Unregister(name, std::move(done));
+}
+
 void GlobalRegistry::Free(const std::string& name,
                           const std::string& instance) {
   std::weak_ptr<bool> alive = alive_;
@@ -824,6 +845,15 @@ void GlobalRegistry::Free(const std::string& name,
 
 void GlobalRegistry::Unregister(absl::string_view name,
                                 absl::AnyInvocable<void(absl::Status)> done) {
+  {
+    // Not before: a claim that is settled finds its record, or is made again.
+    MutexLock lock(&mu_);
+    const auto at = registering_.find(name);
+    if (at != registering_.end()) {
+      at->second.unregister.push_back(std::move(done));
+      return;
+    }
+  }
   const std::shared_ptr<const KnownName> known = table_.Find(name);
   if (known == nullptr || known->entry.pid.node != membership_->node() ||
       !known->entry.supervisor.empty()) {

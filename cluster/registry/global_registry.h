@@ -156,6 +156,9 @@ class GlobalRegistry final : public NameRegistry {
   void Retake(std::shared_ptr<Retaking> retaking);
   void Retook(std::shared_ptr<Retaking> retaking,
               absl::StatusOr<TxnResult> result);
+  // A registration under way has ended: the unregistrations that came
+  // meanwhile go on.
+  void Registered(const std::string& name);
   // Releases the name of a process that has ended, however long it takes.
   void Free(const std::string& name, const std::string& instance);
   // Adopts a record. `untold`: it was read or written outside of the watch.
@@ -188,6 +191,14 @@ class GlobalRegistry final : public NameRegistry {
   // Names adopted outside of the watch since the last whole list, with their
   // revisions.
   absl::flat_hash_map<std::string, int64_t> untold_ ABSL_GUARDED_BY(mu_);
+  // Registrations under way, and what waits for them: the record may be there
+  // already, and the answer be lost.
+  struct Registering {
+    int count = 0;
+    std::vector<absl::AnyInvocable<void(absl::Status)>> unregister;
+  };
+  absl::flat_hash_map<std::string, Registering> registering_
+      ABSL_GUARDED_BY(mu_);
   // One transaction at a time for each claim.
   std::map<ConfirmKey, Confirmation> confirming_ ABSL_GUARDED_BY(mu_);
 };
