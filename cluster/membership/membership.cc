@@ -219,6 +219,9 @@ void Membership::TryCreate() {
           absl::ToUnixMillis(clock_->Wall()));
   store::v1::HeartbeatRecord beat;
   beat.set_schema(kSchema);
+  // At N, as the record; so who compares it has nothing to read before.
+  store::v1::BarrierRecord barrier;
+  barrier.set_schema(kSchema);
 
   const std::string node = keys_.Node(options_.node);
   const std::string heartbeat = keys_.Heartbeat(options_.node);
@@ -227,6 +230,8 @@ void Membership::TryCreate() {
   txn.compares.push_back(Compare::Absent(node));
   txn.then.push_back(StoreOp::Put(node, record_));
   txn.then.push_back(StoreOp::Put(heartbeat, beat.SerializeAsString()));
+  txn.then.push_back(
+      StoreOp::Put(keys_.Barrier(options_.node), barrier.SerializeAsString()));
   // The event's own revision is N.
   store::v1::EventRecord event;
   event.set_kind("node.joined");

@@ -35,6 +35,7 @@ Txn AttestedReap(const Keys& keys, absl::string_view node,
       Compare::CreateRevision(keys.Node(node), Op::kEqual, node_revision));
   txn.then.push_back(StoreOp::Delete(keys.Node(node)));
   txn.then.push_back(StoreOp::Delete(keys.Heartbeat(node)));
+  txn.then.push_back(StoreOp::Delete(keys.Barrier(node)));
   txn.then.push_back(std::move(event));
   return txn;
 }
@@ -77,6 +78,7 @@ Txn RaiseGeneration(const Keys& keys, const KeyValue& meta,
   txn.then.push_back(StoreOp::Put(keys.Meta(), raised.SerializeAsString()));
   txn.then.push_back(StoreOp::DeletePrefix(keys.NodePrefix()));
   txn.then.push_back(StoreOp::DeletePrefix(keys.HeartbeatPrefix()));
+  txn.then.push_back(StoreOp::DeletePrefix(keys.BarrierPrefix()));
   txn.then.push_back(std::move(event));
   return txn;
 }

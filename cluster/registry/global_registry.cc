@@ -23,9 +23,8 @@ constexpr absl::Duration kGraveRetry = absl::Milliseconds(50);
 constexpr int kDeleteTriesMax = 3;
 // And a question for what stands.
 constexpr int kConfirmTriesMax = 3;
-// How long a request to the store may be on its way, at the very most.
-constexpr absl::Duration kDoubt = absl::Minutes(5);
-// How soon a name is freed again if the store did not answer.
+// How soon the store is asked again for what must be done however long that
+// takes.
 constexpr absl::Duration kFreeRetry = absl::Milliseconds(500);
 
 Error NoName(absl::string_view name) {
@@ -69,8 +68,7 @@ struct GlobalRegistry::Attempt {
   // The grave of its owner that this try compares, or nothing.
   std::optional<int64_t> grave;
   int tries = 0;
-  // The answer to one of the tries was lost; it may arrive there yet.
-  bool lost = false;
+  // Empty once the claim has been reported as UNKNOWN: nobody wants it then.
   absl::AnyInvocable<void(absl::StatusOr<Claimed>)> done;
 };
 
@@ -86,7 +84,9 @@ GlobalRegistry::GlobalRegistry(
       logger_(logger),
       runtime_(runtime),
       on_change_(std::move(on_change)),
-      commits_(store, clock, [membership] { return membership->OwnEpoch(); }) {}
+      commits_(
+          store, clock, [membership] { return membership->OwnEpoch(); },
+          membership->keys().Barrier(membership->node())) {}
 
 GlobalRegistry::~GlobalRegistry() = default;
 
@@ -133,12 +133,6 @@ void GlobalRegistry::Changed(const std::string& key, const KeyValue* now,
   if (!parsed.ok()) return;
   if (now != nullptr) {
     Note(*now, /*untold=*/false);
-    // A try that had been lost has arrived after all.
-    const auto known = table_.Find(parsed->id);
-    if (known != nullptr && known->entry.pid.node == membership_->node() &&
-        IsGivenUp(known->view.record.instance())) {
-      Free(parsed->id, known->view.record.instance());
-    }
   } else {
     table_.Remove(parsed->id, revision);
   }
@@ -533,17 +527,9 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
                            absl::StatusOr<TxnResult> result) {
   const Claim& claim = attempt->claim;
   if (!result.ok()) {
+    // Nor was an earlier one, or that would have been found.
     if (OutcomeOf(result.status()) == Outcome::kNotExecuted) {
-      if (!attempt->lost) {
-        attempt->done(result.status());
-        return;
-      }
-      // This try was not executed; the one that was lost may be yet.
-      GiveUp(*attempt);
-      attempt->done(Error(result.status().code(), ReasonOf(result.status()),
-                          result.status().message())
-                        .With("instance", attempt->instance)
-                        .Unknown());
+      attempt->done(result.status());
     } else if (Planted(PlantedBug::kRepeatTransactions) &&
                attempt->tries < kTriesMax) {
       Try(std::move(attempt));
@@ -612,56 +598,69 @@ void GlobalRegistry::Tried(std::shared_ptr<Attempt> attempt,
 
 void GlobalRegistry::Settle(std::shared_ptr<Attempt> attempt,
                             absl::Status lost) {
-  attempt->lost = true;
-  if (++attempt->tries > 2 * kTriesMax) {
-    GiveUp(*attempt);
-    attempt->done(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
-                        absl::StrCat("the store did not say whether '",
-                                     attempt->claim.name,
-                                     "' was claimed: ", lost.message()))
-                      .With("instance", attempt->instance)
-                      .Unknown());
+  if (++attempt->tries <= 2 * kTriesMax) {
+    AskForClaim(std::move(attempt));
     return;
   }
+  // From now on for nobody: if it is there, it is freed.
+  if (auto done = std::exchange(attempt->done, nullptr)) {
+    done(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT",
+               absl::StrCat("the store did not say whether '",
+                            attempt->claim.name,
+                            "' was claimed: ", lost.message()))
+             .With("instance", attempt->instance)
+             .Unknown());
+  }
+  std::weak_ptr<bool> alive = alive_;
+  strand_->At(clock_->Boot() + kFreeRetry, [this, alive, attempt] {
+    if (!alive.expired()) AskForClaim(attempt);
+  });
+}
+
+void GlobalRegistry::AskForClaim(std::shared_ptr<Attempt> attempt) {
   const std::string key = membership_->keys().Name(attempt->claim.name);
   Txn txn;
   txn.compares.push_back(Compare::Value(key, Op::kEqual, attempt->value));
-  // Writes nothing: this too may arrive late, and would then give a claim that
-  // has long been acknowledged another epoch. The group around it is what
-  // makes the answer a decision and not a read.
+  // Writes nothing, lest it give the claim another epoch. The group around it
+  // is what makes the answer a decision and not a read.
   txn.then.push_back(StoreOp::Get(key));
   txn.otherwise.push_back(StoreOp::Get(key));
   std::weak_ptr<bool> alive = alive_;
   commits_.Commit(
       attempt->claim.name, std::move(txn),
       [this, alive, attempt](absl::StatusOr<TxnResult> result) {
-        if (alive.expired()) return;
-        if (!result.ok()) {
-          if (ReasonOf(result.status()) == "FENCED") {
-            GiveUp(*attempt);
-            attempt->done(
-                Error(absl::StatusCode::kAborted, "FENCED",
-                      absl::StrCat("this node's epoch has ended before the "
-                                   "store said whether '",
-                                   attempt->claim.name, "' was claimed"))
-                    .With("instance", attempt->instance)
-                    .Unknown());
-          } else {
-            Settle(attempt, result.status());
-          }
-        } else if (result->succeeded && !result->gets.empty() &&
-                   !result->gets[0].empty()) {
-          Succeed(attempt, result->gets[0][0].mod_revision);
-        } else {
-          // It is not there and never will be from that try: what that
-          // compared has changed, or the next try changes it.
-          if (!result->gets.empty()) {
-            NoteRead(attempt->claim.name, result->gets[0], result->revision);
-          }
-          Try(attempt);
-        }
+        if (!alive.expired()) Settled(attempt, std::move(result));
       },
       /*again=*/true);
+}
+
+void GlobalRegistry::Settled(std::shared_ptr<Attempt> attempt,
+                             absl::StatusOr<TxnResult> result) {
+  const std::string& name = attempt->claim.name;
+  if (!result.ok()) {
+    if (ReasonOf(result.status()) != "FENCED") {
+      Settle(std::move(attempt), result.status());
+    } else if (attempt->done) {
+      attempt->done(
+          Error(absl::StatusCode::kAborted, "FENCED",
+                absl::StrCat("this node's epoch has ended before the store "
+                             "said whether '",
+                             name, "' was claimed"))
+              .With("instance", attempt->instance)
+              .Unknown());
+    }
+    return;
+  }
+  const bool read = !result->gets.empty();
+  if (read) NoteRead(name, result->gets[0], result->revision);
+  if (!result->succeeded || !read || result->gets[0].empty()) {
+    // It is not there and never will be from that try.
+    if (attempt->done) Try(std::move(attempt));
+  } else if (attempt->done) {
+    Succeed(std::move(attempt), result->gets[0][0].mod_revision);
+  } else {
+    Free(name, attempt->instance);
+  }
 }
 
 void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
@@ -671,34 +670,11 @@ void GlobalRegistry::Succeed(std::shared_ptr<Attempt> attempt,
   item.value = attempt->value;
   item.mod_revision = revision;
   Note(item, /*untold=*/true);
-  if (attempt->lost) Doubt(attempt->instance, /*given_up=*/false);
   Claimed claimed;
   claimed.epoch =
       Epoch{membership_->generation(), static_cast<uint64_t>(revision)};
   claimed.instance = attempt->instance;
   attempt->done(std::move(claimed));
-}
-
-// -- Freeing -----------------------------------------------------------------
-
-void GlobalRegistry::GiveUp(const Attempt& attempt) {
-  // First: if the watch tells of it from now on, that will free it.
-  Doubt(attempt.instance, /*given_up=*/true);
-  Free(attempt.claim.name, attempt.instance);
-}
-
-void GlobalRegistry::Doubt(absl::string_view instance, bool given_up) {
-  const BootTime now = clock_->Boot();
-  MutexLock lock(&mu_);
-  absl::erase_if(doubts_,
-                 [&](const auto& doubt) { return doubt.second.until <= now; });
-  doubts_[instance] = {now + kDoubt, given_up};
-}
-
-bool GlobalRegistry::IsGivenUp(absl::string_view instance) const {
-  MutexLock lock(&mu_);
-  const auto at = doubts_.find(instance);
-  return at != doubts_.end() && at->second.given_up;
 }
 
 // -- Moving ------------------------------------------------------------------
@@ -734,30 +710,29 @@ void GlobalRegistry::TakeBack(
 }
 
 void GlobalRegistry::Retake(std::shared_ptr<Retaking> retaking) {
-  const Keys& keys = membership_->keys();
-  const std::string key = keys.Name(retaking->mine.name());
+  const std::string key = membership_->keys().Name(retaking->mine.name());
   Txn txn;
-  txn.compares.push_back(membership_->OwnEpoch());
   txn.compares.push_back(
       retaking->replaces == 0
           ? Compare::Value(key, Op::kEqual, retaking->value)
           : Compare::ModRevision(key, Op::kEqual, retaking->replaces));
   txn.then.push_back(StoreOp::Put(key, retaking->value));
   txn.otherwise.push_back(StoreOp::Get(key));
-  txn.otherwise.push_back(StoreOp::Get(keys.Node(membership_->node())));
-  // A write, so that what is read is not old (guarantees E13).
-  txn.otherwise.push_back(StoreOp::Put(
-      absl::StrCat(keys.Root(), "probe/", EscapeKeyPart(membership_->node())),
-      retaking->mine.instance()));
   std::weak_ptr<bool> alive = alive_;
-  store_->Commit(std::move(txn), kTxnTimeout,
-                 [this, alive, retaking](absl::StatusOr<TxnResult> result) {
-                   if (!alive.expired()) Retook(retaking, std::move(result));
-                 });
+  commits_.Commit(
+      retaking->mine.name(), std::move(txn),
+      [this, alive, retaking](absl::StatusOr<TxnResult> result) {
+        if (!alive.expired()) Retook(retaking, std::move(result));
+      },
+      /*again=*/true);
 }
 
 void GlobalRegistry::Retook(std::shared_ptr<Retaking> retaking,
                             absl::StatusOr<TxnResult> result) {
+  if (!result.ok() && ReasonOf(result.status()) == "FENCED") {
+    retaking->done(result.status());
+    return;
+  }
   if (!result.ok()) {
     // It may have been written; the value that is ours says so next time.
     retaking->replaces = 0;
@@ -773,15 +748,8 @@ void GlobalRegistry::Retook(std::shared_ptr<Retaking> retaking,
                          static_cast<uint64_t>(result->revision)});
     return;
   }
-  if (result->gets.size() < 2 || result->gets[1].empty() ||
-      result->gets[1][0].create_revision != membership_->own_revision()) {
-    retaking->done(Error(absl::StatusCode::kAborted, "FENCED",
-                         "this node's epoch has ended: it owns nothing")
-                       .NotExecuted());
-    return;
-  }
   store::v1::NameRecord now;
-  if (!result->gets[0].empty() &&
+  if (!result->gets.empty() && !result->gets[0].empty() &&
       now.ParseFromString(result->gets[0][0].value)) {
     Note(result->gets[0][0], /*untold=*/true);
     if (now.SerializeAsString() == retaking->value ||
@@ -800,11 +768,6 @@ void GlobalRegistry::Retook(std::shared_ptr<Retaking> retaking,
 
 void GlobalRegistry::Release(absl::string_view name, absl::string_view instance,
                              absl::AnyInvocable<void(absl::Status)> done) {
-  {
-    MutexLock lock(&mu_);
-    const auto at = doubts_.find(instance);
-    if (at != doubts_.end()) at->second.given_up = true;
-  }
   std::shared_ptr<const KnownName> known = table_.Find(name);
   if (known == nullptr || known->view.record.instance() != instance) {
     done(absl::OkStatus());
@@ -925,7 +888,16 @@ void GlobalRegistry::Register(
   Claim claim;
   claim.name = std::string(name);
   claim.process = pid.number;
+  {
+    MutexLock lock(&mu_);
+    ++registering_[claim.name].count;
+  }
   std::weak_ptr<bool> alive = alive_;
+  done = [this, alive, name = std::string(name),
+          done = std::move(done)](absl::StatusOr<Epoch> result) mutable {
+    done(std::move(result));
+    if (!alive.expired()) Registered(name);
+  };
   Take(std::move(claim),
        [this, alive, pid, name = std::string(name),
         done = std::move(done)](absl::StatusOr<Claimed> claimed) mutable {
@@ -949,6 +921,18 @@ void GlobalRegistry::Register(
        });
 }
 
+void GlobalRegistry::Registered(const std::string& name) {
+  Registering ended;
+  {
+    MutexLock lock(&mu_);
+    const auto at = registering_.find(name);
+    if (--at->second.count > 0) return;
+    ended = std::move(at->second);
+    registering_.erase(at);
+  }
+  for (auto& done : ended.unregister) Unregister(name, std::move(done));
+}
+
 void GlobalRegistry::Free(const std::string& name,
                           const std::string& instance) {
   std::weak_ptr<bool> alive = alive_;
@@ -962,6 +946,15 @@ void GlobalRegistry::Free(const std::string& name,
 
 void GlobalRegistry::Unregister(absl::string_view name,
                                 absl::AnyInvocable<void(absl::Status)> done) {
+  {
+    // Not before: a claim that is settled finds its record, or is made again.
+    MutexLock lock(&mu_);
+    const auto at = registering_.find(name);
+    if (at != registering_.end()) {
+      at->second.unregister.push_back(std::move(done));
+      return;
+    }
+  }
   const std::shared_ptr<const KnownName> known = table_.Find(name);
   if (known == nullptr || known->entry.pid.node != membership_->node() ||
       !known->entry.supervisor.empty()) {

@@ -151,8 +151,12 @@ class GlobalRegistry final : public NameRegistry {
   void Tried(std::shared_ptr<Attempt> attempt,
              absl::StatusOr<TxnResult> result);
   // A lost answer: asks the store by a writing transaction whether the claim
-  // is there.
+  // is there, until it answers; then it is there or never will be from that
+  // try (GroupCommit, "lost answers").
   void Settle(std::shared_ptr<Attempt> attempt, absl::Status lost);
+  void AskForClaim(std::shared_ptr<Attempt> attempt);
+  void Settled(std::shared_ptr<Attempt> attempt,
+               absl::StatusOr<TxnResult> result);
   void Succeed(std::shared_ptr<Attempt> attempt, int64_t revision);
   // For the journal; the epoch after it is the revision of the event.
   StoreOp ClaimEvent(const Claim& claim, const KnownName* before) const;
@@ -162,10 +166,6 @@ class GlobalRegistry final : public NameRegistry {
   // Free only once its owner's epoch is dead (guarantees R1, R3, R19).
   void CompareDead(const store::v1::NameRecord& record, const ClaimGate& gate,
                    Txn* txn) const;
-  // A claim that ended without success, one of whose tries may yet arrive.
-  void GiveUp(const Attempt& attempt);
-  void Doubt(absl::string_view instance, bool given_up);
-  bool IsGivenUp(absl::string_view instance) const;
   // Deletes the record as it is known. Asked again when the answer is lost: as
   // long as the record is that one it has not been deleted.
   void Delete(std::shared_ptr<const KnownName> known, int tries,
@@ -174,6 +174,9 @@ class GlobalRegistry final : public NameRegistry {
   void Retake(std::shared_ptr<Retaking> retaking);
   void Retook(std::shared_ptr<Retaking> retaking,
               absl::StatusOr<TxnResult> result);
+  // A registration under way has ended: the unregistrations that came
+  // meanwhile go on.
+  void Registered(const std::string& name);
   // Releases the name of a process that has ended, however long it takes.
   void Free(const std::string& name, const std::string& instance);
   // Adopts a record. `untold`: it was read or written outside of the watch.
@@ -199,13 +202,6 @@ class GlobalRegistry final : public NameRegistry {
   std::function<void()> synced_;      // On the strand.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
-  // A claim one of whose tries was lost and may arrive at the store yet.
-  struct Doubtful {
-    BootTime until;
-    // Nobody wants it any more: if it turns up, it is freed.
-    bool given_up = false;
-  };
-
   NameTable table_;
   GroupCommit commits_;
 
@@ -213,8 +209,14 @@ class GlobalRegistry final : public NameRegistry {
   // Names adopted outside of the watch since the last whole list, with their
   // revisions.
   absl::flat_hash_map<std::string, int64_t> untold_ ABSL_GUARDED_BY(mu_);
-  // By instance.
-  absl::flat_hash_map<std::string, Doubtful> doubts_ ABSL_GUARDED_BY(mu_);
+  // Registrations under way, and what waits for them: the record may be there
+  // already, and the answer be lost.
+  struct Registering {
+    int count = 0;
+    std::vector<absl::AnyInvocable<void(absl::Status)>> unregister;
+  };
+  absl::flat_hash_map<std::string, Registering> registering_
+      ABSL_GUARDED_BY(mu_);
   // One transaction at a time for each claim.
   std::map<ConfirmKey, Confirmation> confirming_ ABSL_GUARDED_BY(mu_);
 };

@@ -43,6 +43,13 @@ struct GroupCommitOptions {
 // The group is a writing transaction for the store, whichever branches run, so
 // that what it answers is decided and not read (guarantees E13).
 //
+// LOST ANSWERS: a group whose answer was lost may reach the store at any time
+// later. Each compares the mod revision of the node's barrier, a record that
+// nobody else writes, and the next one that is sent after a loss writes it
+// anew. So what is answered after a loss is final: nothing that was lost before
+// will be carried out after it. A group that a barrier turned away was not
+// carried out, and is sent again with the present one.
+//
 // ORDER: transactions of one name are sent in the order of Commit(), each after
 // the answer to the one before it.
 // LIFETIME: outlives the store, or callbacks find it gone and end nothing.
@@ -53,9 +60,12 @@ class GroupCommit {
   using Options = GroupCommitOptions;
   using Done = absl::AnyInvocable<void(absl::StatusOr<TxnResult>)>;
 
-  // `own_epoch` is the compare of all groups.
+  // `own_epoch` compares the create revision of the node's record; all groups
+  // do. `barrier` is the key of the node's barrier, which was written in the
+  // same transaction as that record, and goes with it.
   GroupCommit(Store* store, const Clock* clock,
-              std::function<Compare()> own_epoch, Options options = {});
+              std::function<Compare()> own_epoch, std::string barrier,
+              Options options = {});
   GroupCommit(const GroupCommit&) = delete;
   GroupCommit& operator=(const GroupCommit&) = delete;
 
@@ -79,6 +89,14 @@ class GroupCommit {
     size_t entries = 0;
   };
   using Group = std::vector<Item>;
+  // A group on its way.
+  struct Sent {
+    Group group;
+    // Mod revision of the barrier that it compares.
+    int64_t barrier = 0;
+    // It writes the barrier.
+    bool raises = false;
+  };
 
   // Sends groups as long as there is something that may go.
   void Pump();
@@ -86,11 +104,12 @@ class GroupCommit {
   // neither.
   bool Take(Group* group, Group* expired) ABSL_LOCKS_EXCLUDED(mu_);
   void Send(Group group);
-  void Answer(Group group, absl::StatusOr<TxnResult> result);
+  void Answer(Sent sent, absl::StatusOr<TxnResult> result);
 
   Store* const store_;
   const Clock* const clock_;
   const std::function<Compare()> own_epoch_;
+  const std::string barrier_key_;
   const Options options_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
@@ -99,6 +118,11 @@ class GroupCommit {
   // Names of the groups in flight.
   absl::flat_hash_set<std::string> busy_ ABSL_GUARDED_BY(mu_);
   size_t in_flight_ ABSL_GUARDED_BY(mu_) = 0;
+  // Greatest mod revision of the barrier that was heard of; 0: that of the
+  // node's record, with which it was written.
+  int64_t barrier_ ABSL_GUARDED_BY(mu_) = 0;
+  // Greatest one that a group compared whose answer was lost.
+  int64_t lost_at_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace muster

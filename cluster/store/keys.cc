@@ -15,6 +15,7 @@ namespace {
 constexpr absl::string_view kMeta = "meta";
 constexpr absl::string_view kNode = "node/";
 constexpr absl::string_view kHeartbeat = "hb/";
+constexpr absl::string_view kBarrier = "barrier/";
 constexpr absl::string_view kName = "name/";
 constexpr absl::string_view kSupervisor = "supervisor/";
 constexpr absl::string_view kChild = "child/";
@@ -102,6 +103,13 @@ std::string Keys::HeartbeatPrefix() const {
   return absl::StrCat(root_, kHeartbeat);
 }
 
+std::string Keys::Barrier(absl::string_view node) const {
+  return absl::StrCat(root_, kBarrier, EscapeKeyPart(node));
+}
+std::string Keys::BarrierPrefix() const {
+  return absl::StrCat(root_, kBarrier);
+}
+
 std::string Keys::Name(absl::string_view name) const {
   return absl::StrCat(root_, kName, EscapeKeyPart(name));
 }
@@ -149,6 +157,8 @@ absl::StatusOr<Keys::Parsed> Keys::Parse(absl::string_view key) const {
     parsed.kind = Kind::kNode;
   } else if (absl::ConsumePrefix(&rest, kHeartbeat)) {
     parsed.kind = Kind::kHeartbeat;
+  } else if (absl::ConsumePrefix(&rest, kBarrier)) {
+    parsed.kind = Kind::kBarrier;
   } else if (absl::ConsumePrefix(&rest, kName)) {
     parsed.kind = Kind::kName;
   } else if (absl::ConsumePrefix(&rest, kSupervisor)) {

@@ -3,6 +3,7 @@
 //   /muster/<cluster>/meta                       Meta
 //   /muster/<cluster>/node/<node>                NodeRecord
 //   /muster/<cluster>/hb/<node>                  HeartbeatRecord
+//   /muster/<cluster>/barrier/<node>             BarrierRecord
 //   /muster/<cluster>/name/<name>                NameRecord
 //   /muster/<cluster>/supervisor/<supervisor>    SupervisorRecord
 //   /muster/<cluster>/child/<supervisor>/<child> ChildRecord
@@ -39,6 +40,8 @@ class Keys {
   std::string NodePrefix() const;
   std::string Heartbeat(absl::string_view node) const;
   std::string HeartbeatPrefix() const;
+  std::string Barrier(absl::string_view node) const;
+  std::string BarrierPrefix() const;
   std::string Name(absl::string_view name) const;
   std::string NamePrefix() const;
   std::string Supervisor(absl::string_view supervisor) const;
@@ -59,6 +62,7 @@ class Keys {
     kMeta,
     kNode,
     kHeartbeat,
+    kBarrier,
     kName,
     kSupervisor,
     kChild,

@@ -19,6 +19,7 @@ enum class PlantedBug : uint32_t {
   kReapWithoutHeartbeat,  // R4: does not compare hb
   kClaimWithoutEpoch,     // R3: does not compare the own N
   kRepeatTransactions,    // R3: a lost answer is tried again blindly
+  kLostMayArrive,         // R3: what was lost may arrive after it was settled
   kKeepGeneration,        // R7: not raised at a restore
   kSkipGrave,             // R19
   kForgetRestarts,        // R17: restart history in memory only

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,9 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "node/base/clock.h"
 #include "node/tls/access.h"
 #include "node/tls/spiffe.h"
 #include "tests/sim/fault_sim.h"
@@ -28,9 +27,14 @@ namespace {
 #error "built with --config=planted only"
 #endif
 
-// How long a bug may stay hidden.
-constexpr absl::Duration kLimit = absl::Seconds(60);
+// How long a bug may stay hidden, in seconds of the processor: what else the
+// machine does hides nothing.
+constexpr double kLimit = 60;
 constexpr uint64_t kSeedsMax = 2'000;
+
+double ProcessorSeconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
 
 struct Bug {
   PlantedBug bug;
@@ -48,12 +52,15 @@ constexpr Bug kBugs[] = {
     {PlantedBug::kUncommittedExtends, "UncommittedExtends", Scenario::kStore,
      "G3"},
     {PlantedBug::kReapAtHalfFence, "ReapAtHalfFence", Scenario::kPause, "G1"},
+    // Its victim, and its peers, hear of the reap at once, before anybody takes
+    // an effect of it for good (G1): what shows is that its fence was open.
     {PlantedBug::kReapWithoutHeartbeat, "ReapWithoutHeartbeat",
-     Scenario::kBlind, "G1"},
+     Scenario::kBlind, "G3"},
     {PlantedBug::kClaimWithoutEpoch, "ClaimWithoutEpoch", Scenario::kPause,
      "G1"},
     {PlantedBug::kRepeatTransactions, "RepeatTransactions", Scenario::kStore,
      "G4"},
+    {PlantedBug::kLostMayArrive, "LostMayArrive", Scenario::kStore, "G4"},
     {PlantedBug::kKeepGeneration, "KeepGeneration", Scenario::kRestore, "G2"},
     {PlantedBug::kSkipGrave, "SkipGrave", Scenario::kBury, "G1"},
     {PlantedBug::kForgetRestarts, "ForgetRestarts", Scenario::kCrashLoop,
@@ -108,11 +115,10 @@ class PlantedTest : public testing::TestWithParam<Bug> {
 
 TEST_P(PlantedTest, IsCaughtByItsChecker) {
   const Bug& bug = GetParam();
-  SystemClock clock;
-  const BootTime began = clock.Boot();
+  const double began = ProcessorSeconds();
   std::string others;
   for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
-    if (clock.Boot() - began > kLimit) break;
+    if (ProcessorSeconds() - began > kLimit) break;
     FaultSimOptions options;
     options.seed = seed;
     options.scenario = seed % 4 == 0 ? Scenario::kMixed : bug.scenario;
@@ -131,8 +137,7 @@ TEST_P(PlantedTest, IsCaughtByItsChecker) {
       }
       std::printf("%s: seed %llu after %.1f s: %s\n", bug.name,
                   static_cast<unsigned long long>(seed),
-                  absl::ToDoubleSeconds(clock.Boot() - began),
-                  violation.c_str());
+                  ProcessorSeconds() - began, violation.c_str());
       break;
     }
     const FaultSimResult without = RunFaultSim(options);

@@ -339,6 +339,40 @@ TEST_P(StoreConformanceTest, AFailedOuterCompareRunsNothingNested) {
   EXPECT_EQ(tester_.Get(Key("b")).value, "1");
 }
 
+// How names are changed (cluster/registry/group_commit.h): what compared an
+// earlier barrier is turned away whole, and told of the present one.
+TEST_P(StoreConformanceTest, ABarrierTurnsAwayWhatComparedAnEarlierOne) {
+  const auto group = [&](const char* name, int64_t barrier, bool raises) {
+    Txn txn;
+    txn.compares.push_back(
+        Compare::ModRevision(Key("barrier"), Compare::Op::kEqual, barrier));
+    txn.then.push_back(
+        StoreOp::Nested(Txn{.compares = {Compare::Absent(Key(name))},
+                            .then = {StoreOp::Put(Key(name), "1")}}));
+    if (raises) txn.then.push_back(StoreOp::Put(Key("barrier"), "same"));
+    txn.otherwise.push_back(StoreOp::Get(Key("barrier")));
+    return tester_.Commit(std::move(txn));
+  };
+  const int64_t first = tester_.Put(Key("barrier"), "same");
+  const auto raised = group("a", first, /*raises=*/true);
+  ASSERT_TRUE(raised.ok()) << raised.status();
+  EXPECT_TRUE(raised->succeeded);
+  EXPECT_EQ(tester_.Get(Key("barrier")).mod_revision, raised->revision);
+  for (const bool raises : {false, true}) {
+    const auto late = group("b", first, raises);
+    ASSERT_TRUE(late.ok()) << late.status();
+    EXPECT_FALSE(late->succeeded);
+    ASSERT_THAT(late->gets, SizeIs(1));
+    ASSERT_THAT(late->gets[0], SizeIs(1));
+    EXPECT_EQ(late->gets[0][0].mod_revision, raised->revision);
+    EXPECT_EQ(tester_.Get(Key("b")).key, "");
+  }
+  const auto after = group("b", raised->revision, /*raises=*/false);
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_TRUE(after->succeeded);
+  EXPECT_EQ(tester_.Get(Key("b")).mod_revision, after->revision);
+}
+
 TEST_P(StoreConformanceTest, NestedComparesSeeWhatWasBeforeTheFirstStep) {
   Txn inner;
   inner.compares.push_back(Compare::Absent(Key("a")));

@@ -425,6 +425,25 @@ TEST_F(GlobalRegistryTest, AnUnregisteredNameIsFree) {
   EXPECT_TRUE(Register(0, "y", pid).ok());
 }
 
+TEST_F(GlobalRegistryTest, AnUnregisterWaitsForARegistrationUnderWay) {
+  const Pid pid = Spawn(0);
+  cluster_.store().LoseAnswers(cluster_.store_client(0), 1);
+  std::optional<absl::StatusOr<Epoch>> registered;
+  registry(0).Register("x", pid, [&](absl::StatusOr<Epoch> r) {
+    registered.emplace(std::move(r));
+  });
+  // The watch tells of it first.
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return registry(0).WhereIs("x").has_value(); }));
+  ASSERT_FALSE(registered.has_value());
+  EXPECT_TRUE(Unregister(0, "x").ok());
+  ASSERT_TRUE(registered.has_value());
+  EXPECT_TRUE(registered->ok()) << registered->status();
+  cluster_.RunFor(absl::Seconds(3));
+  EXPECT_FALSE(cluster_.OwnerOf("x").has_value());
+  EXPECT_TRUE(cluster_.node(0).runtime().WhereIsGlobal("x").empty());
+}
+
 TEST_F(GlobalRegistryTest, AnUnregisterThatWasNotExecutedChangesNothing) {
   const Pid pid = Spawn(0);
   ASSERT_TRUE(Register(0, "x", pid).ok());

@@ -1,5 +1,8 @@
 #include "cluster/registry/group_commit.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -42,10 +45,24 @@ class HeldStore final : public Store {
   bool embedded() const override { return false; }
   std::string ToString() const override { return "held"; }
 
-  // The oldest one is applied and answered.
-  void Answer() {
-    Held next = Pop();
+  // The oldest one is applied and answered, or that at `index`.
+  void Answer(size_t index = 0) {
+    Held next = Pop(index);
     next.done(state.Apply(std::move(next.txn)));
+  }
+  // It is said to be lost, and will be applied when the caller does so.
+  Txn Delay() {
+    Held next = Pop();
+    Txn late = next.txn;
+    next.done(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT", "lost")
+                  .Unknown());
+    return late;
+  }
+  // It certainly does not come to the store.
+  void Refuse() {
+    Held next = Pop();
+    next.done(Error(absl::StatusCode::kUnavailable, "STORE_UNREACHABLE", "no")
+                  .NotExecuted());
   }
   // Applied, and its answer is lost.
   void Lose() {
@@ -57,7 +74,11 @@ class HeldStore final : public Store {
   // Nested transactions of each one held.
   std::vector<size_t> Sizes() const {
     std::vector<size_t> sizes;
-    for (const Held& one : held) sizes.push_back(one.txn.then.size());
+    for (const Held& one : held) {
+      sizes.push_back(static_cast<size_t>(std::count_if(
+          one.txn.then.begin(), one.txn.then.end(),
+          [](const StoreOp& op) { return op.kind == StoreOp::Kind::kTxn; })));
+    }
     return sizes;
   }
 
@@ -69,9 +90,10 @@ class HeldStore final : public Store {
   StoreState state;
 
  private:
-  Held Pop() {
-    Held next = std::move(held.front());
-    held.pop_front();
+  Held Pop(size_t index = 0) {
+    const auto at = held.begin() + static_cast<std::ptrdiff_t>(index);
+    Held next = std::move(*at);
+    held.erase(at);
     return next;
   }
 };
@@ -79,8 +101,10 @@ class HeldStore final : public Store {
 class GroupCommitTest : public ::testing::Test {
  protected:
   GroupCommitTest() {
-    state_epoch_ =
-        store_.state.Apply(Txn{.then = {StoreOp::Put("node", "me")}}).revision;
+    state_epoch_ = store_.state
+                       .Apply(Txn{.then = {StoreOp::Put("node", "me"),
+                                           StoreOp::Put("barrier", "")}})
+                       .revision;
   }
 
   GroupCommit Make(GroupCommitOptions options = {.in_flight_max = 1}) {
@@ -90,7 +114,19 @@ class GroupCommitTest : public ::testing::Test {
           return Compare::CreateRevision("node", Compare::Op::kEqual,
                                          state_epoch_);
         },
-        options);
+        "barrier", options);
+  }
+  int64_t Barrier() const {
+    return store_.state.List("barrier").items.at(0).mod_revision;
+  }
+  bool Exists(const std::string& key) const {
+    const std::vector<KeyValue> items = store_.state.List(key).items;
+    return !items.empty() && items[0].key == key;
+  }
+  // Ends the node's epoch, as all reaps do.
+  void Reap() {
+    store_.state.Apply(
+        Txn{.then = {StoreOp::Delete("node"), StoreOp::Delete("barrier")}});
   }
   static Txn Create(const std::string& key) {
     return Txn{.compares = {Compare::Absent(key)},
@@ -174,7 +210,7 @@ TEST_F(GroupCommitTest, ADeadEpochFencesAllAndWritesNothing) {
   commits.Commit("a", Create("a"), Note("a"));
   commits.Commit("b", Create("b"), Note("b"));
   store_.Answer();
-  store_.state.Apply(Txn{.then = {StoreOp::Delete("node")}});
+  Reap();
   store_.Answer();
   EXPECT_TRUE(ResultOf("first")->succeeded);
   for (const char* name : {"a", "b"}) {
@@ -239,6 +275,7 @@ TEST_F(GroupCommitTest, WhatTheStoreWouldRefuseIsRefusedAlone) {
   for (int i = 0; i < 128; ++i) {
     full.then.push_back(StoreOp::Get(absl::StrCat("k", i)));
   }
+  full.then.pop_back();
   commits.Commit("full", full, Note("full"));
   full.then.pop_back();
   commits.Commit("nearly", std::move(full), Note("nearly"));
@@ -254,7 +291,8 @@ TEST_F(GroupCommitTest, WhatTheStoreWouldRefuseIsRefusedAlone) {
 TEST_F(GroupCommitTest, AGroupKeepsToTheLimitsOfTheStore) {
   GroupCommit commits = Make();
   commits.Commit("first", Create("first"), Note("first"));
-  // 100 of 40 entries each would be 140; 1 MiB fits once.
+  // 100 of 40 entries each would be 140, one is kept for the barrier; 1 MiB
+  // fits once.
   for (int i = 0; i < 100; ++i) {
     Txn txn;
     for (int j = 0; j < 40; ++j) {
@@ -273,7 +311,7 @@ TEST_F(GroupCommitTest, AGroupKeepsToTheLimitsOfTheStore) {
     sizes.push_back(store_.Sizes()[0]);
     store_.Answer();
   }
-  EXPECT_THAT(sizes, ElementsAre(1, 88, 13, 1, 1));
+  EXPECT_THAT(sizes, ElementsAre(1, 87, 14, 1, 1));
 }
 
 TEST_F(GroupCommitTest, WhatWaitsTooLongIsNotSent) {
@@ -305,6 +343,121 @@ TEST_F(GroupCommitTest, AFullQueueRefusesNewOnesOnly) {
   commits.Commit("e", Create("e"), Note("e"), /*again=*/true);
   while (!store_.held.empty()) store_.Answer();
   EXPECT_TRUE(ResultOf("e")->succeeded);
+}
+
+// -- Lost answers ------------------------------------------------------------
+
+TEST_F(GroupCommitTest, WhatWasLostIsNotCarriedOutAfterTheNextAnswer) {
+  GroupCommit commits = Make();
+  commits.Commit("a", Create("a"), Note("a"));
+  Txn late = store_.Delay();
+  EXPECT_EQ(OutcomeOf(ResultOf("a").status()), Outcome::kUnknown);
+  commits.Commit("a", Txn{.then = {StoreOp::Get("a")}}, Note("asked"),
+                 /*again=*/true);
+  store_.Answer();
+  EXPECT_TRUE(ResultOf("asked")->gets[0].empty());
+  EXPECT_FALSE(store_.state.Apply(std::move(late)).succeeded);
+  EXPECT_FALSE(Exists("a"));
+}
+
+TEST_F(GroupCommitTest, WhatArrivesBeforeTheNextOneIsSeenByThat) {
+  GroupCommit commits = Make();
+  commits.Commit("a", Create("a"), Note("a"));
+  Txn late = store_.Delay();
+  commits.Commit("a", Create("a"), Note("again"), /*again=*/true);
+  EXPECT_TRUE(store_.state.Apply(std::move(late)).succeeded);
+  store_.Answer();
+  EXPECT_FALSE(ResultOf("again")->succeeded);
+  EXPECT_EQ(ResultOf("again")->gets[0].size(), 1u);
+}
+
+TEST_F(GroupCommitTest, TheBarrierIsWrittenOnceForALossAndNeverWithoutOne) {
+  GroupCommit commits = Make();
+  commits.Commit("a", Create("a"), Note("a"));
+  store_.Answer();
+  commits.Commit("b", Create("b"), Note("b"));
+  store_.Refuse();
+  commits.Commit("b", Create("b"), Note("b again"));
+  store_.Answer();
+  EXPECT_EQ(Barrier(), state_epoch_);
+  commits.Commit("c", Create("c"), Note("c"));
+  store_.Lose();
+  for (const char* name : {"d", "e"}) {
+    commits.Commit(name, Create(name), Note(name));
+    store_.Answer();
+    EXPECT_TRUE(ResultOf(name)->succeeded);
+    EXPECT_EQ(Barrier(), ResultOf("d")->revision);
+  }
+}
+
+TEST_F(GroupCommitTest, WhatABarrierTurnsAwayIsSentAgain) {
+  GroupCommit commits = Make({.in_flight_max = 2});
+  commits.Commit("a", Create("a"), Note("a"));
+  commits.Commit("b", Create("b"), Note("b"));
+  store_.Delay();
+  commits.Commit("a", Create("a"), Note("a again"), /*again=*/true);
+  commits.Commit("b", Create("b"), Note("b after"));
+  // That of a overtakes that of b.
+  store_.Answer(1);
+  EXPECT_TRUE(ResultOf("a again")->succeeded);
+  store_.Answer();
+  EXPECT_FALSE(results_.contains("b")) << "not FENCED";
+  EXPECT_FALSE(Exists("b"));
+  store_.Answer();
+  ASSERT_TRUE(ResultOf("b").ok()) << ResultOf("b").status();
+  EXPECT_TRUE(ResultOf("b")->succeeded);
+  store_.Answer();
+  EXPECT_FALSE(ResultOf("b after")->succeeded);
+  EXPECT_THAT(order_, ElementsAre("a", "a again", "b", "b after"));
+}
+
+TEST_F(GroupCommitTest, ABarrierWhoseAnswerWasLostIsFound) {
+  GroupCommit commits = Make();
+  commits.Commit("a", Create("a"), Note("a"));
+  Txn first = store_.Delay();
+  commits.Commit("b", Create("b"), Note("b"));
+  store_.Lose();
+  const int64_t raised = Barrier();
+  EXPECT_GT(raised, state_epoch_);
+  commits.Commit("b", Create("b"), Note("b again"), /*again=*/true);
+  store_.Answer();
+  EXPECT_FALSE(results_.contains("b again"));
+  store_.Answer();
+  EXPECT_FALSE(ResultOf("b again")->succeeded) << "it is there already";
+  EXPECT_EQ(Barrier(), raised) << "what was lost compared an earlier one";
+  EXPECT_FALSE(store_.state.Apply(std::move(first)).succeeded);
+}
+
+TEST_F(GroupCommitTest, ABarrierThatArrivesLateTurnsNobodyAway) {
+  GroupCommit commits = Make();
+  commits.Commit("a", Create("a"), Note("a"));
+  store_.Delay();
+  commits.Commit("b", Create("b"), Note("b"));
+  Txn late = store_.Delay();
+  commits.Commit("b", Create("b"), Note("b again"), /*again=*/true);
+  store_.Answer();
+  EXPECT_TRUE(ResultOf("b again")->succeeded);
+  const int64_t raised = Barrier();
+  EXPECT_FALSE(store_.state.Apply(std::move(late)).succeeded);
+  EXPECT_EQ(Barrier(), raised);
+  commits.Commit("c", Create("c"), Note("c"));
+  store_.Answer();
+  EXPECT_TRUE(ResultOf("c")->succeeded);
+}
+
+TEST_F(GroupCommitTest, AnEpochThatEndsAfterALossIsFenced) {
+  GroupCommit commits = Make();
+  commits.Commit("a", Create("a"), Note("a"));
+  Txn late = store_.Delay();
+  commits.Commit("a", Create("a"), Note("again"), /*again=*/true);
+  Reap();
+  // Its successor of the same name.
+  store_.state.Apply(
+      Txn{.then = {StoreOp::Put("node", "me"), StoreOp::Put("barrier", "")}});
+  while (!store_.held.empty()) store_.Answer();
+  EXPECT_EQ(ReasonOf(ResultOf("again").status()), "FENCED");
+  EXPECT_FALSE(store_.state.Apply(std::move(late)).succeeded);
+  EXPECT_FALSE(Exists("a"));
 }
 
 }  // namespace

@@ -296,24 +296,46 @@ TEST_P(RegistryFaultsTest, AnAbsenceThatWasReadIsSeenFromThenOn) {
   EXPECT_FALSE(registry(1).WhereIs("x").has_value());
 }
 
-TEST_P(RegistryFaultsTest, AClaimThatArrivesAfterItsReleaseIsFreed) {
+TEST_P(RegistryFaultsTest, AClaimThatArrivesAfterItsReleaseChangesNothing) {
   ways_[0].delay = 1;
   const auto claimed = Take(0, Of("x", 1));
   ASSERT_TRUE(claimed.ok()) << claimed.status();
   ASSERT_TRUE(Release(0, "x", claimed->instance).ok());
   ASSERT_FALSE(cluster_.OwnerOf("x").has_value());
   ASSERT_EQ(ways_[0].delayed.size(), 1u);
+  const size_t before = History().size();
   ways_[0].delayed[0]();
-  const int64_t before = cluster_.store().state().revision();
-  ASSERT_TRUE(cluster_.RunUntil([&] {
-    for (const WatchEvent& event : History()) {
-      if (event.item.mod_revision > before) return true;
-    }
-    return false;
-  })) << "it did not arrive";
+  cluster_.RunFor(absl::Seconds(1));
+  EXPECT_EQ(History().size(), before) << "not even for a moment";
+  EXPECT_TRUE(Take(1, Of("x", 2)).ok());
+}
+
+TEST_P(RegistryFaultsTest, AClaimThatIsRefusedForSureIsNotMadeLater) {
+  ways_[0].delay = 1;
+  Results results;
+  Take(0, Of("x", 1), &results);
+  ASSERT_TRUE(Take(1, Of("x", 2)).ok());
+  ASSERT_TRUE(cluster_.RunUntil([&] { return !results.empty(); }));
+  EXPECT_EQ(ReasonOf(results.at("x").status()), "ALREADY_STARTED");
+  EXPECT_EQ(OutcomeOf(results.at("x").status()), Outcome::kNotExecuted);
+  ASSERT_TRUE(Release(1, "x", cluster_.OwnerOf("x")->record.instance()).ok());
+  ways_[0].delayed[0]();
   cluster_.RunFor(absl::Seconds(1));
   EXPECT_FALSE(cluster_.OwnerOf("x").has_value());
-  EXPECT_TRUE(Take(1, Of("x", 2)).ok());
+}
+
+TEST_P(RegistryFaultsTest, ATakingBackThatArrivesLateGivesNoOtherEpoch) {
+  ASSERT_TRUE(Take(0, Of("x", 1, "s")).ok());
+  ways_[0].delay = 1;
+  std::optional<absl::StatusOr<Epoch>> taken;
+  registry(0).TakeBack(registry(0).Record("x")->record, "",
+                       [&](absl::StatusOr<Epoch> r) { taken.emplace(r); });
+  ASSERT_TRUE(cluster_.RunUntil([&] { return taken.has_value(); }));
+  ASSERT_TRUE(taken->ok()) << taken->status();
+  ASSERT_EQ(ways_[0].delayed.size(), 1u);
+  ways_[0].delayed[0]();
+  cluster_.RunFor(absl::Seconds(1));
+  EXPECT_EQ(cluster_.OwnerOf("x")->epoch, **taken);
 }
 
 TEST_P(RegistryFaultsTest, AnUnknownClaimThatArrivesLaterIsFreed) {

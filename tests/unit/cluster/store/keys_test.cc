@@ -18,6 +18,7 @@ TEST(KeysTest, AreWhereTheLayoutSays) {
   EXPECT_EQ(keys.Meta(), "/muster/shop/meta");
   EXPECT_EQ(keys.Node("a"), "/muster/shop/node/a");
   EXPECT_EQ(keys.Heartbeat("a"), "/muster/shop/hb/a");
+  EXPECT_EQ(keys.Barrier("a"), "/muster/shop/barrier/a");
   EXPECT_EQ(keys.Name("user:7@x"), "/muster/shop/name/user:7@x");
   EXPECT_EQ(keys.Name("a/b"), "/muster/shop/name/a%2Fb");
   EXPECT_EQ(keys.Supervisor("s"), "/muster/shop/supervisor/s");
@@ -39,6 +40,10 @@ TEST(KeysTest, ParseInvertsEachKey) {
     ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
     EXPECT_EQ(heartbeat->kind, Keys::Kind::kHeartbeat);
     EXPECT_EQ(heartbeat->id, id);
+    const auto barrier = keys.Parse(keys.Barrier(id));
+    ASSERT_TRUE(barrier.ok()) << barrier.status();
+    EXPECT_EQ(barrier->kind, Keys::Kind::kBarrier);
+    EXPECT_EQ(barrier->id, id);
     const auto name = keys.Parse(keys.Name(id));
     ASSERT_TRUE(name.ok()) << name.status();
     EXPECT_EQ(name->kind, Keys::Kind::kName);
