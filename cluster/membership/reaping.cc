@@ -164,18 +164,19 @@ void Membership::Reap(const Silence::Overdue& overdue) {
   store_->Commit(std::move(txn), kTxnTimeout,
                  [this, alive, overdue, node_revision,
                   strand = strand_](absl::StatusOr<TxnResult> result) {
-                   if (alive.expired() || (result.ok() && result->succeeded)) {
-                     return;
-                   }
-                   // Time it again from here; a compare that failed means a
-                   // heartbeat that the watch will bring, or that another
-                   // reaper was first, and then there is nobody to time.
-                   const bool refused = result.ok();
-                   strand->Post([this, alive, overdue, node_revision, refused] {
-                     if (alive.expired()) return;
-                     // A watch that has not told of that may be deaf: the list
-                     // tells, and finds it out.
-                     if (refused && heartbeats_ != nullptr) {
+                   if (alive.expired()) return;
+                   const bool reaped = result.ok() && result->succeeded;
+                   // Time it again from here unless it is gone; a compare that
+                   // failed means a heartbeat that the watch will bring, or
+                   // that another reaper was first.
+                   strand->Post([this, alive, overdue, node_revision, reaped,
+                                 answered = result.ok()] {
+                     if (alive.expired() || !active_) return;
+                     // A watch that does not tell of that may be deaf: lists
+                     // tell at once, and find it out.
+                     if (answered) nodes_->Refresh();
+                     if (reaped) return;
+                     if (answered && heartbeats_ != nullptr) {
                        heartbeats_->Refresh();
                      }
                      MutexLock lock(&mu_);
