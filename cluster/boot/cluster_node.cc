@@ -118,6 +118,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   };
   listener.on_reaped = [this] {
     if (runtime_ != nullptr) runtime_->KillAll();
+    agent_lives_.store(false, std::memory_order_relaxed);
     if (auto reaped = std::exchange(on_reaped_, nullptr)) reaped();
   };
   listener.on_generation = options_.on_generation;
@@ -205,17 +206,36 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   };
   admin_ = std::make_shared<Admin>(std::move(admin));
 
-  SpawnOptions agent;
-  agent.local_name = std::string(kAgentName);
-  agent.type = "agent";
-  runtime_->Spawn(std::make_unique<Agent>(env), Payload(), std::move(agent),
-                  [](absl::Status) {});
+  StartAgent(env);
   StartLocalParts();
   // Names first: whoever acts on a tree must know who owns what.
   registry_->Start([this] { Ready(); });
 }
 
 ChildSpec ClusterNode::GroupScopeChild(const std::string& scope) {
+// It has no supervisor: its children would outlive it and nobody could tell of
+// their ends, so another agent on the same node would not do.
+void ClusterNode::StartAgent(const ClusterEnv& env) {
+  SpawnOptions agent;
+  agent.local_name = std::string(kAgentName);
+  agent.type = "agent";
+  agent_lives_.store(true, std::memory_order_relaxed);
+  const Pid pid = runtime_->Spawn(std::make_unique<Agent>(env), Payload(),
+                                  std::move(agent), [](absl::Status) {});
+  runtime_->ObserveExit(pid, [this](const ExitReason& reason) {
+    if (!agent_lives_.exchange(false, std::memory_order_relaxed)) return;
+    const absl::Status broken =
+        Error(absl::StatusCode::kInternal, "AGENT_ENDED",
+              absl::StrCat("the agent of node '", options_.node,
+                           "' has ended (", reason.ToString(),
+                           "): nothing looks after what runs here any more, so "
+                           "the node ends, too"));
+    logger_->Error(broken.message());
+    MUSTER_CHECK(options_.on_broken != nullptr, "an agent ends with its node");
+    options_.on_broken(broken);
+  });
+}
+
   ChildSpec child;
   child.id = scope;
   child.name = ScopeName(scope);
@@ -303,6 +323,15 @@ void ClusterNode::RenewStreams() {
 void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
   if (runtime_ == nullptr) {
     done();
+    if (membership_ == nullptr) {
+      done();
+      return;
+    }
+    if (runtime_ == nullptr) {  // It has a record at most.
+      membership_->Leave(std::move(done));
+      return;
+    }
+    agent_lives_.store(false, std::memory_order_relaxed);
     return;
   }
   strand_.Post([this, done = std::move(done)]() mutable {
@@ -458,6 +487,7 @@ void ClusterNode::StopLocalParts(absl::AnyInvocable<void()> done) {
       Pid(), local, kLeavePatience,
       [done = std::move(done)](const ExitReason&) mutable { done(); });
 }
+  agent_lives_.store(false, std::memory_order_relaxed);
 
 void ClusterNode::Close() {
   strand_.Close();

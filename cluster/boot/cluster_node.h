@@ -5,6 +5,7 @@
 #ifndef MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 #define MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -80,6 +81,12 @@ struct ClusterNodeOptions {
                                            Epoch epoch)>
       proof_of_death;
   std::function<void(uint64_t generation)> on_generation;
+  // As in MembershipOptions.
+  std::map<std::string, uint64_t> known_before;
+  // Called at most once, on a worker: a part without which this node is of no
+  // use has ended, so that its OS process is to end and be started again; it
+  // does not leave, others take what it had. Empty: the OS process ends here.
+  std::function<void(absl::Status)> on_broken;
 };
 
 // LIFETIME: scheduler, random source, logger and transport outlive it; it owns
@@ -131,6 +138,7 @@ class ClusterNode {
  private:
   void HasJoined(absl::StatusOr<Joined> joined);
   void Ready();
+  void StartAgent(const ClusterEnv& env);
   // Under one supervisor of this node's own.
   absl::StatusOr<SupervisorSpec> LocalSpec();
   void StartLocalParts();
@@ -154,6 +162,8 @@ class ClusterNode {
   absl::AnyInvocable<void(absl::Status)> done_;
   absl::AnyInvocable<void()> on_reaped_;
 
+  // Whether it is meant to be alive. Relaxed: it is told before it is ended.
+  std::atomic<bool> agent_lives_{false};
   // Destroyed in reverse: users before what they use; the strand is closed
   // first, the store goes when nobody watches it any more.
   Strand strand_;

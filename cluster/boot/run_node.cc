@@ -49,7 +49,7 @@ constexpr absl::Duration kRenewDelay = absl::Seconds(2);
 // Why the main thread wakes up.
 class Wakeup {
  public:
-  enum class Why { kNone, kJoined, kFailed, kReaped, kSignal };
+  enum class Why { kNone, kJoined, kFailed, kReaped, kBroken, kSignal };
 
   void Set(Why why, absl::Status status = absl::OkStatus())
       ABSL_LOCKS_EXCLUDED(mu_) {
@@ -375,6 +375,10 @@ absl::Status RunIncarnation(
     if (config.sentinel == nullptr) return;
     JoinedNews news;
     news.epoch = now.epoch;
+  options.on_broken = [wakeup](absl::Status why) {
+    wakeup->Set(Wakeup::Why::kBroken, std::move(why));
+  };
+  std::atomic<bool> has_joined{false};
     news.listen = bound;
     config.sentinel->Joined(news);
   };
@@ -428,7 +432,10 @@ absl::Status RunIncarnation(
       if (on_ready) on_ready((*rpc)->address());
       why = wakeup->Wait(Wakeup::Why::kJoined);
       if (why == Wakeup::Why::kReaped) *again = true;
-      if (why == Wakeup::Why::kSignal) {
+    }
+    if (why == Wakeup::Why::kBroken) result = wakeup->status();
+    if (why == Wakeup::Why::kSignal) {
+      if (has_joined) {
         DrainAndLeave(config, node, **rpc, transport, scheduler, logger);
       }
     }

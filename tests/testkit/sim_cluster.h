@@ -108,7 +108,7 @@ class SimCluster {
   const std::optional<absl::Status>& StartResult(int node) const {
     return nodes_[Index(node)].started;
   }
-  // Counts its starts, those after a reap included.
+  // Counts its starts, those after a reap or an end by itself included.
   int Incarnation(int node) const { return nodes_[Index(node)].starts; }
   int Reaps(int node) const { return nodes_[Index(node)].reaps; }
   // Requires IsUp, and IsJoined for all parts but its membership.
@@ -215,6 +215,8 @@ class SimCluster {
   void Attest(int node, Epoch epoch);
   // Ends an incarnation that closes itself: its streams close, its store
   // client goes.
+  // As its sentinel does when its OS process has ended by itself.
+  void Broke(int node);
   void EndNode(int node);
   int64_t CreateRevision(const std::string& key) const;
 
