@@ -166,7 +166,7 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   std::string MayBeAt(const Child& child) const;
 
   // -- Orders and their answers (orders.cc) --------------------------------
-  cluster::v1::Order MakeOrder(Context& self) const;
+  cluster::v1::Order MakeOrder() const;
   // Acts soon, once for all that has come in until then.
   void ActSoon(Context& self);
   void Act(Context& self);
@@ -222,12 +222,14 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   // Writes records under this supervisor's epoch; tried again for some seconds
   // if the store does not answer.
   void Persist(std::vector<StoreOp> ops, Context& self);
-  // As Persist, for as long as it takes; then `then`, unless another has taken
-  // over.
+  // As Persist, with `then` once it is written, unless another has taken over.
   void Decide(std::vector<StoreOp> ops, std::function<void(Context&)> then,
               Context& self);
+  void TellLostEvents(Context& self);
   void TakeDecided(const Decided& decided, Context& self);
-  std::vector<Compare> OwnCompares(Context& self) const;
+  // Never by the fence: the store's compare is the guard, and what is asked of
+  // it while the fence is shut is carried out if the node turns out to live.
+  std::vector<Compare> OwnCompares() const;
   // The restarts that count (guarantees R1, R17).
   void AddAges(store::v1::SupervisorRecord& record, Context& self) const;
   StoreOp PutSupervisor(Context& self) const;
@@ -239,6 +241,8 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   const ClusterEnv env_;
   const std::shared_ptr<RecordWriter> writer_;
   std::string id_;
+  // Of its name; empty before it was read for the first time.
+  Epoch epoch_;
   bool loaded_ = false;
   store::v1::SupervisorRecord record_;
   RestartWindow window_{3, absl::Seconds(5)};
@@ -253,6 +257,8 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   std::map<Death, std::vector<std::string>> deaths_;
   DeathToll toll_;
   bool act_soon_ = false;
+  // Lost events that were told.
+  uint64_t events_lost_told_ = 0;
   // Children of other supervisors by node, and when that was looked up.
   std::map<std::string, int> other_loads_;
   std::optional<BootTime> other_loads_at_;
