@@ -152,6 +152,7 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
   cluster_id_ = meta.cluster_id();
   generation_ = meta.generation();
   if (!store_->embedded() && !options_.cluster_id_seen.empty() &&
+  meta_revision_ = result->gets[0][0].mod_revision;
       options_.cluster_id_seen != cluster_id_) {
     JoinFailed(
         Error(absl::StatusCode::kFailedPrecondition, "OTHER_CLUSTER",
@@ -167,15 +168,71 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
     OldGeneration(result->gets[0][0], std::move(meta));
     return;
   }
-  const int64_t revision = result->gets[0][0].mod_revision;
   const bool greater = generation_ > options_.min_generation;
-  if (!store_->embedded() && revision != result->gets[0][0].create_revision) {
+  if (!store_->embedded() &&
+      meta_revision_ != result->gets[0][0].create_revision) {
     MutexLock lock(&mu_);
-    graves_.ObserveRaise(revision, greater && options_.min_generation > 0,
+    graves_.ObserveRaise(meta_revision_, greater && options_.min_generation > 0,
                          clock_->Boot());
   }
   if (greater && listener_.on_generation) listener_.on_generation(generation_);
-  TryCreate();
+  if (rejoin_looked_) {
+    TryCreate();
+  } else {
+    LookWhoIsBack();
+  }
+}
+
+// -- Rejoining together (guarantees R15) -------------------------------------
+
+void Membership::LookWhoIsBack() {
+  if (options_.known_before.size() < 2) {
+    rejoin_looked_ = true;
+    TryCreate();
+    return;
+  }
+  store_->List(keys_.NodePrefix(), kTxnTimeout,
+               OnStrand<RangeResult>(&Membership::SawWhoIsBack));
+}
+
+void Membership::SawWhoIsBack(absl::StatusOr<RangeResult> result) {
+  if (!result.ok()) {
+    RetryJoin(kJoinRetry, [this] { ReadMeta(); }, result.status());
+    return;
+  }
+  rejoin_looked_ = true;
+  std::map<std::string, uint64_t> now;
+  for (const KeyValue& item : result->items) {
+    if (const auto parsed = keys_.Parse(item.key); parsed.ok()) {
+      now[parsed->id] = static_cast<uint64_t>(item.create_revision);
+    }
+  }
+  const absl::Duration wait =
+      RejoinDelay(options_.node, options_.known_before, now);
+  if (wait == absl::ZeroDuration()) {
+    TryCreate();
+    return;
+  }
+  logger_->Info(absl::StrCat(
+      "many nodes have lost their epochs at once: this one joins again in ",
+      absl::FormatDuration(absl::Floor(wait, absl::Milliseconds(1)))));
+  strand_->At(clock_->Boot() + wait, Alive([this] { TryCreate(); }));
+}
+
+std::map<std::string, uint64_t> Membership::Companions() const {
+  const BootTime now = clock_->Boot();
+  std::map<std::string, uint64_t> companions;
+  MutexLock lock(&mu_);
+  for (const auto& [node, gone] : gone_) {
+    if (now - gone.at <= profile_.reap) companions[node] = gone.revision;
+  }
+  for (const auto& [node, member] : members_) {
+    companions[node] = member.epoch.revision;
+  }
+  if (own_revision_ != 0) {
+    companions[options_.node] = static_cast<uint64_t>(own_revision_);
+  }
+  return companions;
 }
 
 void Membership::OldGeneration(const KeyValue& item, store::v1::Meta meta) {
@@ -243,6 +300,9 @@ void Membership::TryCreate() {
   txn.then.push_back(StoreOp::Put(heartbeat, beat.SerializeAsString()));
   // The event's own revision is N.
   store::v1::EventRecord event;
+  // It may have been raised since it was read (guarantees R7).
+  txn.compares.push_back(
+      Compare::ModRevision(keys_.Meta(), Op::kEqual, meta_revision_));
   event.set_kind("node.joined");
   event.set_node(options_.node);
   event.mutable_new_epoch()->set_generation(generation_);
@@ -256,6 +316,8 @@ void Membership::TryCreate() {
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(
       std::move(txn), kTxnTimeout,
+  txn.otherwise.push_back(StoreOp::Get(keys_.Meta()));
+  creating_ = true;
       [this, alive, sent, strand = strand_](absl::StatusOr<TxnResult> result) {
         if (alive.expired()) return;
         strand->Post([this, alive, sent, result = std::move(result)]() mutable {
@@ -280,7 +342,13 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
           *Proves(muster::Beat::kCommitted, sent, now, profile_).deadline);
     }
   } else {
-    if (result->gets.size() != 2 || result->gets[0].empty()) {
+    if (result->gets.size() != 3 || result->gets[2].empty() ||
+        result->gets[2][0].mod_revision != meta_revision_) {
+      // Then no record there is our own: a raise ends all.
+      RetryJoin(absl::ZeroDuration(), [this] { ReadMeta(); }, absl::OkStatus());
+      return;
+    }
+    if (result->gets[0].empty()) {
       RetryJoin(kJoinRetry, [this] { TryCreate(); }, absl::OkStatus());
       return;
     }

@@ -240,6 +240,15 @@ class Membership final : public PeerDirectory {
   // Greatest revision that a heartbeat of this incarnation had.
   int64_t committed_revision_ = 0;
   std::unique_ptr<Replica> nodes_;
+  // Of the meta record that generation_ is of.
+  int64_t meta_revision_ = 0;
+  // Whether others rejoin, too, has been asked.
+  bool rejoin_looked_ = false;
+  // A transaction that writes this node's record has no answer yet.
+  bool creating_ = false;
+  bool left_ = false;
+  // Waits for that answer.
+  absl::AnyInvocable<void()> leave_;
   std::unique_ptr<Replica> heartbeats_;  // Only while this node reaps.
   std::unique_ptr<Replica> grave_records_;
   // Heartbeat revisions at the last look of WatchReapers.
