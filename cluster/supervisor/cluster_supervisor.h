@@ -198,7 +198,7 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
            Context& self);
   // One that a restart of its group was to take down is down.
   void WentDown(Child& child, Context& self);
-  // Asks the journal whether the death was attested (otp 16.1, decision 8).
+  // Asks the store whether the death was attested (otp 16.1, decision 8).
   void LookUp(const Death& death, Context& self);
   void TakeDeath(const DeathKnown& known, Context& self);
   // One restart event (otp S18): counts it, takes down what goes with it, and
@@ -219,8 +219,8 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
                                             Context& self) const;
   Pending<absl::StatusOr<TxnResult>> Write(std::vector<StoreOp> ops,
                                            Context& self) const;
-  // Writes records under this supervisor's epoch; tried again for some seconds
-  // if the store does not answer.
+  // Writes records and events under this supervisor's epoch, however long the
+  // store takes; events alone may be lost, which is counted.
   void Persist(std::vector<StoreOp> ops, Context& self);
   // As Persist, with `then` once it is written, unless another has taken over.
   void Decide(std::vector<StoreOp> ops, std::function<void(Context&)> then,
