@@ -57,6 +57,11 @@ struct ClientOptions {
 // ABORTED, within the call's deadline, and only while the connection's bucket
 // is over half full: 10 tokens, a failure takes one, a success returns 0.1.
 //
+// Never back in time (guarantees G5): it remembers the greatest epoch that has
+// answered for a name, of the 10,000 names that it used last, and no node
+// answers it for an older one: ABORTED FENCED, NOT_EXECUTED, if it knows none
+// that is newer.
+//
 // LIFETIME: the destructor cancels what is under way and waits for those
 // callbacks, which come with CANCELLED or the error that an earlier attempt had
 // met; so not on a worker of a scheduler. In a callback of a client it does not
