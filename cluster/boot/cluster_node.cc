@@ -321,8 +321,7 @@ void ClusterNode::RenewStreams() {
 }
 
 void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
-  if (runtime_ == nullptr) {
-    done();
+  strand_.Post([this, done = std::move(done)]() mutable {
     if (membership_ == nullptr) {
       done();
       return;

@@ -117,7 +117,8 @@ class ClusterNode {
              absl::AnyInvocable<void(std::vector<std::string> left)> done);
 
   // Stops the children that run here, in no order, then ends the membership.
-  // `done` comes once, on a worker or a thread of the store's.
+  // `done` comes once, on a worker or a thread of the store's. While it joins,
+  // that is called off, and Start's `done` does not come.
   void Leave(absl::AnyInvocable<void()> done);
 
   // Ends everything but the store's last callbacks; nothing runs on the strand

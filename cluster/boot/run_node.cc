@@ -369,16 +369,18 @@ absl::Status RunIncarnation(
     };
   }
   Joined joined;
-  // Where it is bound, not what it advertises: a restart listens there.
-  options.on_joined = [&config, &joined, bound = *listen](const Joined& now) {
-    joined = now;
-    if (config.sentinel == nullptr) return;
-    JoinedNews news;
-    news.epoch = now.epoch;
   options.on_broken = [wakeup](absl::Status why) {
     wakeup->Set(Wakeup::Why::kBroken, std::move(why));
   };
   std::atomic<bool> has_joined{false};
+  // Where it is bound, not what it advertises: a restart listens there.
+  options.on_joined = [&config, &joined, &has_joined,
+                       bound = *listen](const Joined& now) {
+    joined = now;
+    has_joined = true;
+    if (config.sentinel == nullptr) return;
+    JoinedNews news;
+    news.epoch = now.epoch;
     news.listen = bound;
     config.sentinel->Joined(news);
   };
@@ -437,6 +439,10 @@ absl::Status RunIncarnation(
     if (why == Wakeup::Why::kSignal) {
       if (has_joined) {
         DrainAndLeave(config, node, **rpc, transport, scheduler, logger);
+      } else {
+        internal::BlockUntil([&node](absl::AnyInvocable<void()> done) {
+          node.Leave(std::move(done));
+        });
       }
     }
     watches.clear();

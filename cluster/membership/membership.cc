@@ -275,6 +275,7 @@ void Membership::OldGeneration(const KeyValue& item, store::v1::Meta meta) {
 }
 
 void Membership::TryCreate() {
+  if (left_) return;
   store::v1::NodeRecord record;
   record.set_schema(kSchema);
   record.set_node(options_.node);
@@ -312,12 +313,12 @@ void Membership::TryCreate() {
   txn.then.push_back(Journal(std::move(event)));
   txn.otherwise.push_back(StoreOp::Get(node));
   txn.otherwise.push_back(StoreOp::Get(heartbeat));
+  txn.otherwise.push_back(StoreOp::Get(keys_.Meta()));
+  creating_ = true;
   const BootTime sent = clock_->Boot();
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(
       std::move(txn), kTxnTimeout,
-  txn.otherwise.push_back(StoreOp::Get(keys_.Meta()));
-  creating_ = true;
       [this, alive, sent, strand = strand_](absl::StatusOr<TxnResult> result) {
         if (alive.expired()) return;
         strand->Post([this, alive, sent, result = std::move(result)]() mutable {
@@ -327,6 +328,17 @@ void Membership::TryCreate() {
 }
 
 void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
+  creating_ = false;
+  if (left_) {
+    auto done = std::exchange(leave_, nullptr);
+    if (result.ok() && result->succeeded) {
+      own_revision_ = result->revision;
+      WriteLeft(std::move(done));
+    } else {
+      done();
+    }
+    return;
+  }
   if (!result.ok()) {
     // Perhaps it was written: the next try finds our own incarnation.
     RetryJoin(kJoinRetry, [this] { TryCreate(); }, result.status());
@@ -499,6 +511,12 @@ void Membership::Finished() {
 }
 
 void Membership::Leave(absl::AnyInvocable<void()> done) {
+  joined_ = nullptr;
+  left_ = true;
+  if (creating_) {
+    leave_ = std::move(done);
+    return;
+  }
   if (!active_) {
     done();
     return;
@@ -506,12 +524,16 @@ void Membership::Leave(absl::AnyInvocable<void()> done) {
   active_ = false;
   heartbeats_.reset();
   fence_.Close();
+  WriteLeft(std::move(done));
+}
+
+void Membership::WriteLeft(absl::AnyInvocable<void()> done) {
   Txn txn =
-      AttestedReap(keys_, options_.node, own_revision_,
-                   Journal(EndOfNode(
-                       "node.left", options_.node,
-                       Epoch{generation_, static_cast<uint64_t>(own_revision_)},
-                       "left the cluster", {})));
+      EndEpoch(keys_, options_.node, own_revision_,
+               Journal(EndOfNode(
+                   "node.left", options_.node,
+                   Epoch{generation_, static_cast<uint64_t>(own_revision_)},
+                   "left the cluster", {})));
   store_->Commit(
       std::move(txn), kTxnTimeout,
       [done = std::move(done)](absl::StatusOr<TxnResult>) mutable { done(); });

@@ -120,7 +120,8 @@ class Membership final : public PeerDirectory {
   // and reaping run.
   void Join(absl::AnyInvocable<void(absl::StatusOr<Joined>)> done);
   // Deletes this node's record, so that others need not wait; then nothing
-  // here acts any more.
+  // here acts any more. A Join that is under way is called off, and its `done`
+  // does not come.
   void Leave(absl::AnyInvocable<void()> done);
 
   // Writes the draining flag into this node's record. `done` comes once:
@@ -181,6 +182,7 @@ class Membership final : public PeerDirectory {
   void RetryJoin(absl::Duration delay, std::function<void()> step,
                  const absl::Status& why);
   void Finished();
+  void WriteLeft(absl::AnyInvocable<void()> done);
 
   void Beat();
   void BeatAt(BootTime due);
@@ -229,6 +231,15 @@ class Membership final : public PeerDirectory {
   std::string cluster_id_;
   std::string incarnation_;
   BootTime join_deadline_;
+  // Of the meta record that generation_ is of.
+  int64_t meta_revision_ = 0;
+  // Whether others rejoin, too, has been asked.
+  bool rejoin_looked_ = false;
+  // A transaction that writes this node's record has no answer yet.
+  bool creating_ = false;
+  bool left_ = false;
+  // Waits for that answer.
+  absl::AnyInvocable<void()> leave_;
   BootTime other_since_;
   int64_t other_node_revision_ = 0;
   int64_t other_heartbeat_revision_ = 0;
@@ -240,15 +251,6 @@ class Membership final : public PeerDirectory {
   // Greatest revision that a heartbeat of this incarnation had.
   int64_t committed_revision_ = 0;
   std::unique_ptr<Replica> nodes_;
-  // Of the meta record that generation_ is of.
-  int64_t meta_revision_ = 0;
-  // Whether others rejoin, too, has been asked.
-  bool rejoin_looked_ = false;
-  // A transaction that writes this node's record has no answer yet.
-  bool creating_ = false;
-  bool left_ = false;
-  // Waits for that answer.
-  absl::AnyInvocable<void()> leave_;
   std::unique_ptr<Replica> heartbeats_;  // Only while this node reaps.
   std::unique_ptr<Replica> grave_records_;
   // Heartbeat revisions at the last look of WatchReapers.
