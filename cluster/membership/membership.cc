@@ -638,6 +638,13 @@ void Membership::ExtendFence(BootTime deadline) {
 void Membership::Doubted() {
   if (!active_ || store_->embedded()) return;
   fence_.Close();
+  // The answer to a beat that was sent after a doubt is waited for, or doubts
+  // that come faster than answers would keep the node frozen.
+  if (answering_doubt_) {
+    doubted_again_ = true;
+    return;
+  }
+  answering_doubt_ = true;
   Beat();
 }
 
@@ -669,6 +676,8 @@ void Membership::Beat() {
 void Membership::Beaten(BootTime sent, uint64_t sequence,
                         absl::StatusOr<TxnResult> result) {
   if (!active_ || sequence != sequence_) return;
+  answering_doubt_ = false;
+  const bool doubted_again = std::exchange(doubted_again_, false);
   const BootTime now = clock_->Boot();
   const muster::Beat beat = !result.ok()        ? muster::Beat::kNoAnswer
                             : result->succeeded ? muster::Beat::kCommitted
@@ -707,7 +716,9 @@ void Membership::Beaten(BootTime sent, uint64_t sequence,
     MutexLock lock(&mu_);
     if (reaper_.has_value()) reaper_->Committed(now);
   }
-  BeatAt(std::max(sent + profile_.heartbeat, now));
+  // A later doubt may know of a reap since.
+  BeatAt(doubted_again ? now + profile_.heartbeat / 5
+                       : std::max(sent + profile_.heartbeat, now));
 }
 
 void Membership::Reaped() {

@@ -246,6 +246,10 @@ class Membership final : public PeerDirectory {
   int other_moves_ = 0;
   bool active_ = false;
   uint64_t sequence_ = 0;
+  // The beat of that number was sent after a doubt and has no answer yet;
+  // another doubt has come meanwhile.
+  bool answering_doubt_ = false;
+  bool doubted_again_ = false;
   TimerId beat_timer_ = 0;
   BootTime last_committed_;
   // Greatest revision that a heartbeat of this incarnation had.
