@@ -109,6 +109,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   membership.min_generation = options_.min_generation;
   membership.raise_generation = options_.raise_generation;
   membership.proof_of_death = options_.proof_of_death;
+  membership.known_before = options_.known_before;
   MembershipListener listener;
   listener.on_change = [this] {
     if (host_ != nullptr) host_->Look();
@@ -117,8 +118,8 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
     if (peers_ != nullptr) peers_->NodeDied(node, epoch);
   };
   listener.on_reaped = [this] {
-    if (runtime_ != nullptr) runtime_->KillAll();
     agent_lives_.store(false, std::memory_order_relaxed);
+    if (runtime_ != nullptr) runtime_->KillAll();
     if (auto reaped = std::exchange(on_reaped_, nullptr)) reaped();
   };
   listener.on_generation = options_.on_generation;
@@ -212,7 +213,6 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   registry_->Start([this] { Ready(); });
 }
 
-ChildSpec ClusterNode::GroupScopeChild(const std::string& scope) {
 // It has no supervisor: its children would outlive it and nobody could tell of
 // their ends, so another agent on the same node would not do.
 void ClusterNode::StartAgent(const ClusterEnv& env) {
@@ -236,6 +236,7 @@ void ClusterNode::StartAgent(const ClusterEnv& env) {
   });
 }
 
+ChildSpec ClusterNode::GroupScopeChild(const std::string& scope) {
   ChildSpec child;
   child.id = scope;
   child.name = ScopeName(scope);
@@ -331,9 +332,6 @@ void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
       return;
     }
     agent_lives_.store(false, std::memory_order_relaxed);
-    return;
-  }
-  strand_.Post([this, done = std::move(done)]() mutable {
     host_->Retire();
     StopChildren([this, done = std::move(done)]() mutable {
       StopLocalParts([this, done = std::move(done)]() mutable {
@@ -486,10 +484,10 @@ void ClusterNode::StopLocalParts(absl::AnyInvocable<void()> done) {
       Pid(), local, kLeavePatience,
       [done = std::move(done)](const ExitReason&) mutable { done(); });
 }
-  agent_lives_.store(false, std::memory_order_relaxed);
 
 void ClusterNode::Close() {
   strand_.Close();
+  agent_lives_.store(false, std::memory_order_relaxed);
   if (runtime_ != nullptr) runtime_->KillAll();
 }
 

@@ -138,8 +138,8 @@ class ClusterNode {
 
  private:
   void HasJoined(absl::StatusOr<Joined> joined);
-  void Ready();
   void StartAgent(const ClusterEnv& env);
+  void Ready();
   // Under one supervisor of this node's own.
   absl::StatusOr<SupervisorSpec> LocalSpec();
   void StartLocalParts();
@@ -162,9 +162,9 @@ class ClusterNode {
   std::map<std::string, ServerTypeInfo> types_;
   absl::AnyInvocable<void(absl::Status)> done_;
   absl::AnyInvocable<void()> on_reaped_;
-
   // Whether it is meant to be alive. Relaxed: it is told before it is ended.
   std::atomic<bool> agent_lives_{false};
+
   // Destroyed in reverse: users before what they use; the strand is closed
   // first, the store goes when nobody watches it any more.
   Strand strand_;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cluster/membership/reap.h"
+#include "cluster/membership/rejoin.h"
 #include "cluster/store/event.h"
 #include "google/protobuf/util/time_util.h"
 #include "node/types/names.h"
@@ -151,8 +152,8 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
   }
   cluster_id_ = meta.cluster_id();
   generation_ = meta.generation();
-  if (!store_->embedded() && !options_.cluster_id_seen.empty() &&
   meta_revision_ = result->gets[0][0].mod_revision;
+  if (!store_->embedded() && !options_.cluster_id_seen.empty() &&
       options_.cluster_id_seen != cluster_id_) {
     JoinFailed(
         Error(absl::StatusCode::kFailedPrecondition, "OTHER_CLUSTER",
@@ -235,6 +236,8 @@ std::map<std::string, uint64_t> Membership::Companions() const {
   return companions;
 }
 
+// -- This node's record ------------------------------------------------------
+
 void Membership::OldGeneration(const KeyValue& item, store::v1::Meta meta) {
   if (!options_.raise_generation) {
     JoinFailed(
@@ -297,13 +300,13 @@ void Membership::TryCreate() {
   record_ = record.SerializeAsString();
   Txn txn;
   txn.compares.push_back(Compare::Absent(node));
+  // It may have been raised since it was read (guarantees R7).
+  txn.compares.push_back(
+      Compare::ModRevision(keys_.Meta(), Op::kEqual, meta_revision_));
   txn.then.push_back(StoreOp::Put(node, record_));
   txn.then.push_back(StoreOp::Put(heartbeat, beat.SerializeAsString()));
   // The event's own revision is N.
   store::v1::EventRecord event;
-  // It may have been raised since it was read (guarantees R7).
-  txn.compares.push_back(
-      Compare::ModRevision(keys_.Meta(), Op::kEqual, meta_revision_));
   event.set_kind("node.joined");
   event.set_node(options_.node);
   event.mutable_new_epoch()->set_generation(generation_);
@@ -751,6 +754,11 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
     if (at != members_.end()) {
       died = std::move(at->second);
       members_.erase(at);
+      const BootTime boot = clock_->Boot();
+      std::erase_if(gone_, [&](const auto& item) {
+        return boot - item.second.at > profile_.reap;
+      });
+      gone_[node] = Gone{died->epoch.revision, boot};
       if (active_) dying_.insert({node, died->epoch.revision});
       version_.fetch_add(1, std::memory_order_release);
     }

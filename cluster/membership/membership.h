@@ -78,6 +78,10 @@ struct MembershipOptions {
   std::function<std::optional<std::string>(const store::v1::NodeRecord& record,
                                            Epoch epoch)>
       proof_of_death;
+  // Companions() of this node's last incarnation, if it lost its epoch; empty
+  // at a first start. If most of them lost theirs, too, this one does not join
+  // at the same moment as they do (guarantees R15).
+  std::map<std::string, uint64_t> known_before;
 };
 
 struct Joined {
@@ -148,6 +152,9 @@ class Membership final : public PeerDirectory {
   std::optional<PeerAddress> Find(absl::string_view node) const override;
   // Sorted by name.
   std::vector<Member> Members() const;
+  // Nodes and the revisions of their epochs: the members, those that went away
+  // within the last R, and this one once it has joined. Any thread.
+  std::map<std::string, uint64_t> Companions() const;
   // The gRPC service of a type that `node` hosts; empty if it does not.
   std::string ServiceOf(absl::string_view node, absl::string_view type) const;
   // Whether `node` is a member with this epoch revision, or was and may yet
@@ -173,6 +180,8 @@ class Membership final : public PeerDirectory {
   void EnsureMeta(absl::StatusOr<TxnResult> result);
   // The cluster's generation is smaller than one that this node has seen.
   void OldGeneration(const KeyValue& item, store::v1::Meta meta);
+  void LookWhoIsBack();
+  void SawWhoIsBack(absl::StatusOr<RangeResult> result);
   void TryCreate();
   void Created(BootTime sent, absl::StatusOr<TxnResult> result);
   // The record that is in the way: watched until it moves or is silent for R.
@@ -279,6 +288,12 @@ class Membership final : public PeerDirectory {
 
   mutable Mutex mu_;
   std::map<std::string, Member, std::less<>> members_ ABSL_GUARDED_BY(mu_);
+  struct Gone {
+    uint64_t revision = 0;
+    BootTime at;
+  };
+  // Former members, for Companions.
+  std::map<std::string, Gone> gone_ ABSL_GUARDED_BY(mu_);
   // Node and epoch revision of those whose record is gone but that may yet act,
   // as far as is known.
   std::set<std::pair<std::string, uint64_t>> dying_ ABSL_GUARDED_BY(mu_);

@@ -152,18 +152,20 @@ void SimCluster::StartNode(int index) {
 }
 
 void SimCluster::Reaped(int index) {
-  ++nodes_[Index(index)].reaps;
+  Node& node = nodes_[Index(index)];
+  ++node.reaps;
+  node.known = node.host->membership().Companions();
   EndNode(index);
   StartNode(index);
 }
 
-void SimCluster::EndNode(int index) {
-  Node& node = nodes_[Index(index)];
 void SimCluster::Broke(int index) {
   CrashNode(index);
   StartNode(index);
 }
 
+void SimCluster::EndNode(int index) {
+  Node& node = nodes_[Index(index)];
   node.alive.reset();
   node.joined = false;
   node.host->Close();

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -195,6 +196,8 @@ class SimCluster {
     int reaps = 0;
     // What its data directory remembers.
     uint64_t generation = 0;
+    // Whom it knew when it lost its epoch.
+    std::map<std::string, uint64_t> known;
     bool paused = false;
     bool joined = false;
     Epoch epoch;
@@ -212,11 +215,11 @@ class SimCluster {
 
   size_t Index(int node) const;
   void Reaped(int node);
+  // As its sentinel does when its OS process has ended by itself.
+  void Broke(int node);
   void Attest(int node, Epoch epoch);
   // Ends an incarnation that closes itself: its streams close, its store
   // client goes.
-  // As its sentinel does when its OS process has ended by itself.
-  void Broke(int node);
   void EndNode(int node);
   int64_t CreateRevision(const std::string& key) const;
 
