@@ -251,7 +251,7 @@ class SentinelTest(unittest.TestCase):
     def test_an_operator_cannot_stop_what_a_node_lives_by(self):
         with harness.Cluster(("a",)) as cluster:
             node = cluster["a"]
-            own = [p for p in node.json("process", "list")
+            own = [p for p in node.json("process", "list", "--system")
                    if p.get("name") == "muster/agent"]
             self.assertEqual(len(own), 1)
             stopped = node.run("process", "stop", own[0]["pid"])
