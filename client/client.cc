@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/seen_names.h"
 #include "client/sent.h"
 #include "grpc/support/time.h"
 #include "grpcpp/alarm.h"
@@ -119,6 +120,8 @@ absl::Status BadResponse(absl::string_view type) {
 // What one call sends, in every attempt the same.
 struct Sent {
   std::string path;
+  // The cluster-wide name that is meant; empty: none.
+  std::string name;
   grpc::ByteBuffer request;
   std::vector<std::pair<std::string, std::string>> metadata;
   gpr_timespec deadline;
@@ -192,6 +195,7 @@ class Client::Core {
     return endpoints_[endpoint]->address;
   }
   RandomSource& random() { return *random_; }
+  SeenNames& seen() { return seen_; }
 
   size_t endpoints() const { return endpoints_.size(); }
 
@@ -296,6 +300,7 @@ class Client::Core {
   SystemRandom system_random_;
   RandomSource* const random_;
   const std::unique_ptr<ClientTls> tls_;
+  SeenNames seen_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
 
   // gRPC polls for calls, not for a connection that is being made: in a program
@@ -409,6 +414,10 @@ class Client::Call : public std::enable_shared_from_this<Call> {
     for (const auto& [key, value] : sent_.metadata) {
       context->AddMetadata(key, value);
     }
+    // Of now, since an earlier attempt may have learned more.
+    if (const Epoch seen = core_->seen().Greatest(sent_.name); !seen.empty()) {
+      context->AddMetadata("muster-min-epoch", seen.ToString());
+    }
     response_.Clear();
     grpc::ClientContext* const raw = context.get();
     {
@@ -424,21 +433,16 @@ class Client::Call : public std::enable_shared_from_this<Call> {
   }
 
   void OnAnswer(const grpc::Status& status) {
-    grpc::ClientContext& context = *context_unlocked();
+    const Epoch epoch = EpochOf(*context_unlocked());
+    if (!sent_.name.empty()) core_->seen().See(sent_.name, epoch);
     if (status.ok()) {
       (void)core_->Settle(endpoint_, absl::OkStatus());
       CallResult result(Payload::FromBytes(BytesOf(response_)));
-      const auto& trailers = context.GetServerTrailingMetadata();
-      const auto epoch = trailers.find("muster-epoch");
-      if (epoch != trailers.end()) {
-        result.epoch = Epoch::Parse(absl::string_view(epoch->second.data(),
-                                                      epoch->second.size()))
-                           .value_or(Epoch());
-      }
+      result.epoch = epoch;
       return Finish(std::move(result));
     }
     if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
-        NeverSent(context, core_->target(endpoint_))) {
+        NeverSent(*context_unlocked(), core_->target(endpoint_))) {
       return GoOn();  // The connection went while the call was on its way
                       // there.
     }
@@ -451,6 +455,16 @@ class Client::Call : public std::enable_shared_from_this<Call> {
                   .Unknown();
     }
     Fail(std::move(error));
+  }
+
+  // That of the name that answered, also with an error; empty: none.
+  static Epoch EpochOf(const grpc::ClientContext& context) {
+    const auto& trailers = context.GetServerTrailingMetadata();
+    const auto epoch = trailers.find("muster-epoch");
+    if (epoch == trailers.end()) return Epoch();
+    return Epoch::Parse(
+               absl::string_view(epoch->second.data(), epoch->second.size()))
+        .value_or(Epoch());
   }
 
   bool gave_up() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -713,6 +727,7 @@ absl::StatusOr<bool> Address(const ServerRef& to, absl::string_view path,
     absl::Status status = ValidateName(to.name());
     if (!status.ok()) return status;
     sent->metadata.emplace_back("muster-name", to.name());
+    sent->name = to.name();
     sent->path = *std::move(method);
     sent->request = ToByteBuffer(request.ToBytes());
     return true;
@@ -793,6 +808,7 @@ PendingCall<process::v1::WhereIsResponse> Client::WhereIs(
   process::v1::WhereIsRequest request;
   request.set_name(std::string(name));
   sent->path = kWhereIsPath;
+  sent->name = request.name();
   sent->request = ToByteBuffer(request.SerializeAsString());
   std::make_shared<Call>(
       core_.get(), *std::move(sent),

@@ -59,6 +59,11 @@ struct ClientOptions {
 // A node that cannot be connected to was sent nothing: the call goes on to the
 // next one at once, and only when all are like that has an attempt failed.
 //
+// Never back in time (guarantees G5): it remembers the greatest epoch that has
+// answered for a name, of the 10,000 names that it used last, and no node
+// answers it for an older one: ABORTED FENCED, NOT_EXECUTED, if it knows none
+// that is newer.
+//
 // LIFETIME: the destructor cancels what is under way and waits for those
 // callbacks, which come with CANCELLED or the error that an earlier attempt had
 // met; so not on a worker of a scheduler. In a callback of a client it does not

@@ -109,6 +109,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
   membership.min_generation = options_.min_generation;
   membership.raise_generation = options_.raise_generation;
   membership.proof_of_death = options_.proof_of_death;
+  membership.known_before = options_.known_before;
   MembershipListener listener;
   listener.on_change = [this] {
     if (host_ != nullptr) host_->Look();
@@ -117,6 +118,7 @@ void ClusterNode::Start(absl::AnyInvocable<void(absl::Status)> done,
     if (peers_ != nullptr) peers_->NodeDied(node, epoch);
   };
   listener.on_reaped = [this] {
+    agent_lives_.store(false, std::memory_order_relaxed);
     if (runtime_ != nullptr) runtime_->KillAll();
     if (auto reaped = std::exchange(on_reaped_, nullptr)) reaped();
   };
@@ -206,14 +208,33 @@ void ClusterNode::HasJoined(absl::StatusOr<Joined> joined) {
   };
   admin_ = std::make_shared<Admin>(std::move(admin));
 
-  SpawnOptions agent;
-  agent.local_name = std::string(kAgentName);
-  agent.type = "agent";
-  runtime_->Spawn(std::make_unique<Agent>(env), Payload(), std::move(agent),
-                  [](absl::Status) {});
+  StartAgent(env);
   StartLocalParts();
   // Names first: whoever acts on a tree must know who owns what.
   registry_->Start([this] { Ready(); });
+}
+
+// It has no supervisor: its children would outlive it and nobody could tell of
+// their ends, so another agent on the same node would not do.
+void ClusterNode::StartAgent(const ClusterEnv& env) {
+  SpawnOptions agent;
+  agent.local_name = std::string(kAgentName);
+  agent.type = "agent";
+  agent_lives_.store(true, std::memory_order_relaxed);
+  const Pid pid = runtime_->Spawn(std::make_unique<Agent>(env), Payload(),
+                                  std::move(agent), [](absl::Status) {});
+  runtime_->ObserveExit(pid, [this](const ExitReason& reason) {
+    if (!agent_lives_.exchange(false, std::memory_order_relaxed)) return;
+    const absl::Status broken =
+        Error(absl::StatusCode::kInternal, "AGENT_ENDED",
+              absl::StrCat("the agent of node '", options_.node,
+                           "' has ended (", reason.ToString(),
+                           "): nothing looks after what runs here any more, so "
+                           "the node ends, too"));
+    logger_->Error(broken.message());
+    MUSTER_CHECK(options_.on_broken != nullptr, "an agent ends with its node");
+    options_.on_broken(broken);
+  });
 }
 
 ChildSpec ClusterNode::GroupScopeChild(const std::string& scope) {
@@ -302,11 +323,16 @@ void ClusterNode::RenewStreams() {
 }
 
 void ClusterNode::Leave(absl::AnyInvocable<void()> done) {
-  if (runtime_ == nullptr) {
-    done();
-    return;
-  }
   strand_.Post([this, done = std::move(done)]() mutable {
+    if (membership_ == nullptr) {
+      done();
+      return;
+    }
+    if (runtime_ == nullptr) {  // It has a record at most.
+      membership_->Leave(std::move(done));
+      return;
+    }
+    agent_lives_.store(false, std::memory_order_relaxed);
     host_->Retire();
     StopChildren([this, done = std::move(done)]() mutable {
       StopLocalParts([this, done = std::move(done)]() mutable {
@@ -462,6 +488,7 @@ void ClusterNode::StopLocalParts(absl::AnyInvocable<void()> done) {
 
 void ClusterNode::Close() {
   strand_.Close();
+  agent_lives_.store(false, std::memory_order_relaxed);
   if (runtime_ != nullptr) runtime_->KillAll();
 }
 

@@ -5,6 +5,7 @@
 #ifndef MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 #define MUSTER_CLUSTER_BOOT_CLUSTER_NODE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -82,6 +83,12 @@ struct ClusterNodeOptions {
                                            Epoch epoch)>
       proof_of_death;
   std::function<void(uint64_t generation)> on_generation;
+  // As in MembershipOptions.
+  std::map<std::string, uint64_t> known_before;
+  // Called at most once, on a worker: a part without which this node is of no
+  // use has ended, so that its OS process is to end and be started again; it
+  // does not leave, others take what it had. Empty: the OS process ends here.
+  std::function<void(absl::Status)> on_broken;
 };
 
 // LIFETIME: scheduler, random source, logger and transport outlive it; it owns
@@ -112,7 +119,8 @@ class ClusterNode {
              absl::AnyInvocable<void(std::vector<std::string> left)> done);
 
   // Stops the children that run here, in no order, then ends the membership.
-  // `done` comes once, on a worker or a thread of the store's.
+  // `done` comes once, on a worker or a thread of the store's. While it joins,
+  // that is called off, and Start's `done` does not come.
   void Leave(absl::AnyInvocable<void()> done);
 
   // Ends everything but the store's last callbacks; nothing runs on the strand
@@ -132,6 +140,7 @@ class ClusterNode {
 
  private:
   void HasJoined(absl::StatusOr<Joined> joined);
+  void StartAgent(const ClusterEnv& env);
   void Ready();
   // Under one supervisor of this node's own.
   absl::StatusOr<SupervisorSpec> LocalSpec();
@@ -155,6 +164,8 @@ class ClusterNode {
   std::map<std::string, ServerTypeInfo> types_;
   absl::AnyInvocable<void(absl::Status)> done_;
   absl::AnyInvocable<void()> on_reaped_;
+  // Whether it is meant to be alive. Relaxed: it is told before it is ended.
+  std::atomic<bool> agent_lives_{false};
 
   // Destroyed in reverse: users before what they use; the strand is closed
   // first, the store goes when nobody watches it any more.

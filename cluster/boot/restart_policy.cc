@@ -44,12 +44,23 @@ Verdict RestartPolicy::Ended(const NodeEnd& end, absl::Duration lived,
     verdict.exit_code = end.ExitCode();
     return verdict;
   }
+  verdict.restart = true;
+  verdict.delay = NextDelay(lived);
+  return verdict;
+}
+
+Verdict RestartPolicy::DidNotStart() {
+  Verdict verdict;
+  verdict.restart = true;
+  verdict.delay = NextDelay(absl::ZeroDuration());
+  return verdict;
+}
+
+absl::Duration RestartPolicy::NextDelay(absl::Duration lived) {
   delay_ = lived >= kLivedWell || delay_ == absl::ZeroDuration()
                ? kDelayMin
                : std::min(delay_ * 2, kDelayMax);
-  verdict.restart = true;
-  verdict.delay = delay_ + random_->Jitter(delay_ / 4);
-  return verdict;
+  return delay_ + random_->Jitter(delay_ / 4);
 }
 
 }  // namespace muster

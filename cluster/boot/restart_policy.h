@@ -48,12 +48,17 @@ class RestartPolicy {
   // `random` outlives it.
   explicit RestartPolicy(RandomSource* random) : random_(random) {}
 
+  // A restart for which the system had no process: tried again as if it had
+  // died at once.
+  Verdict DidNotStart();
   // A run has joined.
   void Joined() { joined_ = true; }
   // A run has ended after `lived`.
   Verdict Ended(const NodeEnd& end, absl::Duration lived, bool told_to_stop);
 
  private:
+  absl::Duration NextDelay(absl::Duration lived);
+
   RandomSource* const random_;
   bool joined_ = false;
   absl::Duration delay_;

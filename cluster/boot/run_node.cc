@@ -4,6 +4,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <atomic>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -49,7 +52,7 @@ constexpr absl::Duration kRenewDelay = absl::Seconds(2);
 // Why the main thread wakes up.
 class Wakeup {
  public:
-  enum class Why { kNone, kJoined, kFailed, kReaped, kSignal };
+  enum class Why { kNone, kJoined, kFailed, kReaped, kBroken, kSignal };
 
   void Set(Why why, absl::Status status = absl::OkStatus())
       ABSL_LOCKS_EXCLUDED(mu_) {
@@ -292,11 +295,13 @@ void DrainAndLeave(const NodeConfig& config, ClusterNode& node,
 }
 
 // One incarnation: from joining to leaving. Sets `*again` if it was reaped, and
-// `*generation`, where there is no data directory, to the cluster's.
+// then `*known` to whom it knew; and `*generation`, where there is no data
+// directory, to the cluster's.
 absl::Status RunIncarnation(
     const NodeConfig& config, const std::vector<ServerTypeInfo>& types,
     const NodeTls& tls, DataDir* data_dir, Logger* logger, Wakeup* wakeup,
     std::string* listen, uint64_t* generation,
+    std::map<std::string, uint64_t>* known,
     const std::function<void(const std::string&)>& on_ready, bool* again) {
   *again = false;
   SystemClock clock;
@@ -351,6 +356,7 @@ absl::Status RunIncarnation(
   options.build = std::string(kVersion);
   options.profile = config.profile;
   options.min_generation = *generation;
+  options.known_before = std::exchange(*known, {});
   options.raise_generation = !config.raise_generation.empty();
   options.on_generation = [generation](uint64_t seen) { *generation = seen; };
   options.grpc_version = grpc::Version();
@@ -369,9 +375,15 @@ absl::Status RunIncarnation(
     };
   }
   Joined joined;
+  options.on_broken = [wakeup](absl::Status why) {
+    wakeup->Set(Wakeup::Why::kBroken, std::move(why));
+  };
+  std::atomic<bool> has_joined{false};
   // Where it is bound, not what it advertises: a restart listens there.
-  options.on_joined = [&config, &joined, bound = *listen](const Joined& now) {
+  options.on_joined = [&config, &joined, &has_joined,
+                       bound = *listen](const Joined& now) {
     joined = now;
+    has_joined = true;
     if (config.sentinel == nullptr) return;
     JoinedNews news;
     news.epoch = now.epoch;
@@ -428,10 +440,18 @@ absl::Status RunIncarnation(
       if (on_ready) on_ready((*rpc)->address());
       why = wakeup->Wait(Wakeup::Why::kJoined);
       if (why == Wakeup::Why::kReaped) *again = true;
-      if (why == Wakeup::Why::kSignal) {
+    }
+    if (why == Wakeup::Why::kBroken) result = wakeup->status();
+    if (why == Wakeup::Why::kSignal) {
+      if (has_joined) {
         DrainAndLeave(config, node, **rpc, transport, scheduler, logger);
+      } else {
+        internal::BlockUntil([&node](absl::AnyInvocable<void()> done) {
+          node.Leave(std::move(done));
+        });
       }
     }
+    if (*again) *known = node.membership().Companions();
     watches.clear();
     (*rpc)->SetBackend(nullptr);
     admin.Set(nullptr);
@@ -485,11 +505,13 @@ absl::Status RunNode(const NodeConfig& config,
           : config.listen;
   bool again = true;
   uint64_t generation = 0;
+  std::map<std::string, uint64_t> known;
   absl::Status result;
   while (again) {
     wakeup.Reset();
-    result = RunIncarnation(config, types, tls, data_dir.get(), &logger,
-                            &wakeup, &listen, &generation, on_ready, &again);
+    result =
+        RunIncarnation(config, types, tls, data_dir.get(), &logger, &wakeup,
+                       &listen, &generation, &known, on_ready, &again);
   }
   LogFailedHandshakes(nullptr, nullptr);
   return result;

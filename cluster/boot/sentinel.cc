@@ -127,9 +127,20 @@ class Sentinel {
 
   absl::StatusOr<int> Main() {
     if (signals_.fd() < 0) return SystemError("signalfd", errno);
-    for (;;) {
+    for (bool first = true;; first = false) {
       absl::StatusOr<Run> run = Spawn();
-      if (!run.ok()) return run.status();
+      if (!run.ok()) {
+        if (first) return run.status();
+        // The system may have a process later, and what was attested is
+        // attested meanwhile.
+        const absl::Duration delay = policy_.DidNotStart().delay;
+        logger_.Error(absl::StrCat(
+            run.status().message(), "; tried again in ",
+            absl::FormatDuration(absl::Floor(delay, absl::Milliseconds(1)))));
+        Pause(delay);
+        if (told_to_stop_) return Finish(0);
+        continue;
+      }
       const NodeEnd end = Watch(*run);
       const absl::Duration lived = clock_.Boot() - run->began;
       const Verdict verdict = policy_.Ended(end, lived, told_to_stop_);

@@ -46,8 +46,9 @@ struct SentinelConfig {
 // do not matter to it; the node closes what it was not meant to inherit.
 //
 // Blocks; to be called once, by the main thread, before other threads exist.
-// INTERNAL SPAWN: the system makes no process; INVALID_ARGUMENT: `store`; what
-// is wrong with `store_tls_dir`.
+// INTERNAL SPAWN: the system makes no process for the first run; for later ones
+// it is asked again, with the pauses of restart_policy.h. INVALID_ARGUMENT:
+// `store`; what is wrong with `store_tls_dir`.
 absl::StatusOr<int> RunSentinel(const SentinelConfig& config);
 
 }  // namespace muster

@@ -149,7 +149,11 @@ CommandResult NodeDrain(const CliEnv& env, const GlobalFlags& flags,
     } else if (absl::IsUnavailable(answer.status()) ||
                absl::IsDeadlineExceeded(answer.status()) ||
                absl::IsAborted(answer.status())) {
-      failure = answer.status();
+      // Once it may have been asked to drain, no later failure says that it
+      // was not.
+      if (failure.ok() || OutcomeOf(failure) == Outcome::kNotExecuted) {
+        failure = answer.status();
+      }
     } else {
       return answer.status();
     }

@@ -219,8 +219,10 @@ class GrpcNodeClient final : public NodeClient {
   absl::StatusOr<admin::v1::DrainNodeResponse> DrainNode(
       const admin::v1::DrainNodeRequest& request,
       absl::Duration timeout) override {
-    // Asked twice it does no more than once.
-    return Read(*admin_, &AdminService::Stub::DrainNode, request, timeout);
+    if (request.dry_run()) {
+      return Read(*admin_, &AdminService::Stub::DrainNode, request, timeout);
+    }
+    return Write(*admin_, &AdminService::Stub::DrainNode, request, timeout);
   }
   absl::StatusOr<admin::v1::UndrainNodeResponse> UndrainNode(
       const admin::v1::UndrainNodeRequest& request,

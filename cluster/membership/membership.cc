@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cluster/membership/reap.h"
+#include "cluster/membership/rejoin.h"
 #include "cluster/store/event.h"
 #include "google/protobuf/util/time_util.h"
 #include "node/types/names.h"
@@ -137,6 +138,7 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
   }
   cluster_id_ = meta.cluster_id();
   generation_ = meta.generation();
+  meta_revision_ = result->gets[0][0].mod_revision;
   if (!store_->embedded() && !options_.cluster_id_seen.empty() &&
       options_.cluster_id_seen != cluster_id_) {
     JoinFailed(
@@ -153,16 +155,74 @@ void Membership::EnsureMeta(absl::StatusOr<TxnResult> result) {
     OldGeneration(result->gets[0][0], std::move(meta));
     return;
   }
-  const int64_t revision = result->gets[0][0].mod_revision;
   const bool greater = generation_ > options_.min_generation;
-  if (!store_->embedded() && revision != result->gets[0][0].create_revision) {
+  if (!store_->embedded() &&
+      meta_revision_ != result->gets[0][0].create_revision) {
     MutexLock lock(&mu_);
-    graves_.ObserveRaise(revision, greater && options_.min_generation > 0,
+    graves_.ObserveRaise(meta_revision_, greater && options_.min_generation > 0,
                          clock_->Boot());
   }
   if (greater && listener_.on_generation) listener_.on_generation(generation_);
-  TryCreate();
+  if (rejoin_looked_) {
+    TryCreate();
+  } else {
+    LookWhoIsBack();
+  }
 }
+
+// -- Rejoining together (guarantees R15) -------------------------------------
+
+void Membership::LookWhoIsBack() {
+  if (options_.known_before.size() < 2) {
+    rejoin_looked_ = true;
+    TryCreate();
+    return;
+  }
+  store_->List(keys_.NodePrefix(), kTxnTimeout,
+               OnStrand<RangeResult>(&Membership::SawWhoIsBack));
+}
+
+void Membership::SawWhoIsBack(absl::StatusOr<RangeResult> result) {
+  if (!result.ok()) {
+    RetryJoin(kJoinRetry, [this] { ReadMeta(); }, result.status());
+    return;
+  }
+  rejoin_looked_ = true;
+  std::map<std::string, uint64_t> now;
+  for (const KeyValue& item : result->items) {
+    if (const auto parsed = keys_.Parse(item.key); parsed.ok()) {
+      now[parsed->id] = static_cast<uint64_t>(item.create_revision);
+    }
+  }
+  const absl::Duration wait =
+      RejoinDelay(options_.node, options_.known_before, now);
+  if (wait == absl::ZeroDuration()) {
+    TryCreate();
+    return;
+  }
+  logger_->Info(absl::StrCat(
+      "many nodes have lost their epochs at once: this one joins again in ",
+      absl::FormatDuration(absl::Floor(wait, absl::Milliseconds(1)))));
+  strand_->At(clock_->Boot() + wait, Alive([this] { TryCreate(); }));
+}
+
+std::map<std::string, uint64_t> Membership::Companions() const {
+  const BootTime now = clock_->Boot();
+  std::map<std::string, uint64_t> companions;
+  MutexLock lock(&mu_);
+  for (const auto& [node, gone] : gone_) {
+    if (now - gone.at <= profile_.reap) companions[node] = gone.revision;
+  }
+  for (const auto& [node, member] : members_) {
+    companions[node] = member.epoch.revision;
+  }
+  if (own_revision_ != 0) {
+    companions[options_.node] = static_cast<uint64_t>(own_revision_);
+  }
+  return companions;
+}
+
+// -- This node's record ------------------------------------------------------
 
 void Membership::OldGeneration(const KeyValue& item, store::v1::Meta meta) {
   if (!options_.raise_generation) {
@@ -204,6 +264,7 @@ void Membership::OldGeneration(const KeyValue& item, store::v1::Meta meta) {
 }
 
 void Membership::TryCreate() {
+  if (left_) return;
   store::v1::NodeRecord record;
   record.set_schema(kSchema);
   record.set_node(options_.node);
@@ -228,6 +289,9 @@ void Membership::TryCreate() {
   record_ = record.SerializeAsString();
   Txn txn;
   txn.compares.push_back(Compare::Absent(node));
+  // It may have been raised since it was read (guarantees R7).
+  txn.compares.push_back(
+      Compare::ModRevision(keys_.Meta(), Op::kEqual, meta_revision_));
   txn.then.push_back(StoreOp::Put(node, record_));
   txn.then.push_back(StoreOp::Put(heartbeat, beat.SerializeAsString()));
   txn.then.push_back(
@@ -243,6 +307,8 @@ void Membership::TryCreate() {
   txn.then.push_back(Journal(std::move(event)));
   txn.otherwise.push_back(StoreOp::Get(node));
   txn.otherwise.push_back(StoreOp::Get(heartbeat));
+  txn.otherwise.push_back(StoreOp::Get(keys_.Meta()));
+  creating_ = true;
   const BootTime sent = clock_->Boot();
   std::weak_ptr<bool> alive = alive_;
   store_->Commit(
@@ -256,6 +322,17 @@ void Membership::TryCreate() {
 }
 
 void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
+  creating_ = false;
+  if (left_) {
+    auto done = std::exchange(leave_, nullptr);
+    if (result.ok() && result->succeeded) {
+      own_revision_ = result->revision;
+      WriteLeft(std::move(done));
+    } else {
+      done();
+    }
+    return;
+  }
   if (!result.ok()) {
     // Perhaps it was written: the next try finds our own incarnation.
     RetryJoin(kJoinRetry, [this] { TryCreate(); }, result.status());
@@ -272,7 +349,13 @@ void Membership::Created(BootTime sent, absl::StatusOr<TxnResult> result) {
           *Proves(muster::Beat::kCommitted, sent, now, profile_).deadline);
     }
   } else {
-    if (result->gets.size() != 2 || result->gets[0].empty()) {
+    if (result->gets.size() != 3 || result->gets[2].empty() ||
+        result->gets[2][0].mod_revision != meta_revision_) {
+      // Then no record there is our own: a raise ends all.
+      RetryJoin(absl::ZeroDuration(), [this] { ReadMeta(); }, absl::OkStatus());
+      return;
+    }
+    if (result->gets[0].empty()) {
       RetryJoin(kJoinRetry, [this] { TryCreate(); }, absl::OkStatus());
       return;
     }
@@ -424,6 +507,12 @@ void Membership::Finished() {
 }
 
 void Membership::Leave(absl::AnyInvocable<void()> done) {
+  joined_ = nullptr;
+  left_ = true;
+  if (creating_) {
+    leave_ = std::move(done);
+    return;
+  }
   if (!active_) {
     done();
     return;
@@ -431,12 +520,16 @@ void Membership::Leave(absl::AnyInvocable<void()> done) {
   active_ = false;
   heartbeats_.reset();
   fence_.Close();
+  WriteLeft(std::move(done));
+}
+
+void Membership::WriteLeft(absl::AnyInvocable<void()> done) {
   Txn txn =
-      AttestedReap(keys_, options_.node, own_revision_,
-                   Journal(EndOfNode(
-                       "node.left", options_.node,
-                       Epoch{generation_, static_cast<uint64_t>(own_revision_)},
-                       "left the cluster", {})));
+      EndEpoch(keys_, options_.node, own_revision_,
+               Journal(EndOfNode(
+                   "node.left", options_.node,
+                   Epoch{generation_, static_cast<uint64_t>(own_revision_)},
+                   "left the cluster", {})));
   store_->Commit(
       std::move(txn), kTxnTimeout,
       [done = std::move(done)](absl::StatusOr<TxnResult>) mutable { done(); });
@@ -467,6 +560,13 @@ void Membership::ExtendFence(BootTime deadline) {
 void Membership::Doubted() {
   if (!active_ || store_->embedded()) return;
   fence_.Close();
+  // The answer to a beat that was sent after a doubt is waited for, or doubts
+  // that come faster than answers would keep the node frozen.
+  if (answering_doubt_) {
+    doubted_again_ = true;
+    return;
+  }
+  answering_doubt_ = true;
   Beat();
 }
 
@@ -498,6 +598,8 @@ void Membership::Beat() {
 void Membership::Beaten(BootTime sent, uint64_t sequence,
                         absl::StatusOr<TxnResult> result) {
   if (!active_ || sequence != sequence_) return;
+  answering_doubt_ = false;
+  const bool doubted_again = std::exchange(doubted_again_, false);
   const BootTime now = clock_->Boot();
   const muster::Beat beat = !result.ok()        ? muster::Beat::kNoAnswer
                             : result->succeeded ? muster::Beat::kCommitted
@@ -536,7 +638,9 @@ void Membership::Beaten(BootTime sent, uint64_t sequence,
     MutexLock lock(&mu_);
     if (reaper_.has_value()) reaper_->Committed(now);
   }
-  BeatAt(std::max(sent + profile_.heartbeat, now));
+  // A later doubt may know of a reap since.
+  BeatAt(doubted_again ? now + profile_.heartbeat / 5
+                       : std::max(sent + profile_.heartbeat, now));
 }
 
 void Membership::Reaped() {
@@ -569,6 +673,11 @@ void Membership::NodeChanged(const std::string& key, const KeyValue* now,
     if (at != members_.end()) {
       died = std::move(at->second);
       members_.erase(at);
+      const BootTime boot = clock_->Boot();
+      std::erase_if(gone_, [&](const auto& item) {
+        return boot - item.second.at > profile_.reap;
+      });
+      gone_[node] = Gone{died->epoch.revision, boot};
       if (active_) dying_.insert({node, died->epoch.revision});
       version_.fetch_add(1, std::memory_order_release);
     }

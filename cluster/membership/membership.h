@@ -79,6 +79,10 @@ struct MembershipOptions {
   std::function<std::optional<std::string>(const store::v1::NodeRecord& record,
                                            Epoch epoch)>
       proof_of_death;
+  // Companions() of this node's last incarnation, if it lost its epoch; empty
+  // at a first start. If most of them lost theirs, too, this one does not join
+  // at the same moment as they do (guarantees R15).
+  std::map<std::string, uint64_t> known_before;
 };
 
 struct Joined {
@@ -121,7 +125,8 @@ class Membership final : public PeerDirectory {
   // and reaping run.
   void Join(absl::AnyInvocable<void(absl::StatusOr<Joined>)> done);
   // Deletes this node's record, so that others need not wait; then nothing
-  // here acts any more.
+  // here acts any more. A Join that is under way is called off, and its `done`
+  // does not come.
   void Leave(absl::AnyInvocable<void()> done);
 
   // Writes the draining flag into this node's record. `done` comes once:
@@ -149,6 +154,9 @@ class Membership final : public PeerDirectory {
   std::optional<PeerAddress> Find(absl::string_view node) const override;
   // Sorted by name.
   std::vector<Member> Members() const;
+  // Nodes and the revisions of their epochs: the members, those that went away
+  // within the last R, and this one once it has joined. Any thread.
+  std::map<std::string, uint64_t> Companions() const;
   // The gRPC service of a type that `node` hosts; empty if it does not.
   std::string ServiceOf(absl::string_view node, absl::string_view type) const;
   // Whether `node` is a member with this epoch revision, or was and may yet
@@ -174,6 +182,8 @@ class Membership final : public PeerDirectory {
   void EnsureMeta(absl::StatusOr<TxnResult> result);
   // The cluster's generation is smaller than one that this node has seen.
   void OldGeneration(const KeyValue& item, store::v1::Meta meta);
+  void LookWhoIsBack();
+  void SawWhoIsBack(absl::StatusOr<RangeResult> result);
   void TryCreate();
   void Created(BootTime sent, absl::StatusOr<TxnResult> result);
   // The record that is in the way: watched until it moves or is silent for R.
@@ -183,6 +193,7 @@ class Membership final : public PeerDirectory {
   void RetryJoin(absl::Duration delay, std::function<void()> step,
                  const absl::Status& why);
   void Finished();
+  void WriteLeft(absl::AnyInvocable<void()> done);
 
   void Beat();
   void BeatAt(BootTime due);
@@ -232,12 +243,25 @@ class Membership final : public PeerDirectory {
   std::string cluster_id_;
   std::string incarnation_;
   BootTime join_deadline_;
+  // Of the meta record that generation_ is of.
+  int64_t meta_revision_ = 0;
+  // Whether others rejoin, too, has been asked.
+  bool rejoin_looked_ = false;
+  // A transaction that writes this node's record has no answer yet.
+  bool creating_ = false;
+  bool left_ = false;
+  // Waits for that answer.
+  absl::AnyInvocable<void()> leave_;
   BootTime other_since_;
   int64_t other_node_revision_ = 0;
   int64_t other_heartbeat_revision_ = 0;
   int other_moves_ = 0;
   bool active_ = false;
   uint64_t sequence_ = 0;
+  // The beat of that number was sent after a doubt and has no answer yet;
+  // another doubt has come meanwhile.
+  bool answering_doubt_ = false;
+  bool doubted_again_ = false;
   TimerId beat_timer_ = 0;
   BootTime last_committed_;
   // Greatest revision that a heartbeat of this incarnation had.
@@ -269,6 +293,12 @@ class Membership final : public PeerDirectory {
 
   mutable Mutex mu_;
   std::map<std::string, Member, std::less<>> members_ ABSL_GUARDED_BY(mu_);
+  struct Gone {
+    uint64_t revision = 0;
+    BootTime at;
+  };
+  // Former members, for Companions.
+  std::map<std::string, Gone> gone_ ABSL_GUARDED_BY(mu_);
   // Node and epoch revision of those whose record is gone but that may yet act,
   // as far as is known.
   std::set<std::pair<std::string, uint64_t>> dying_ ABSL_GUARDED_BY(mu_);

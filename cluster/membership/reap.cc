@@ -28,8 +28,15 @@ store::v1::EventRecord EndOfNode(absl::string_view kind, absl::string_view node,
   return event;
 }
 
-Txn AttestedReap(const Keys& keys, absl::string_view node,
-                 int64_t node_revision, StoreOp event) {
+bool IsAttestationOf(const store::v1::EventRecord& event,
+                     absl::string_view node, Epoch epoch) {
+  return event.kind() == "node.attested" && event.node() == node &&
+         event.old_epoch().generation() == epoch.generation &&
+         event.old_epoch().revision() == epoch.revision;
+}
+
+Txn EndEpoch(const Keys& keys, absl::string_view node, int64_t node_revision,
+             StoreOp event) {
   Txn txn;
   txn.compares.push_back(
       Compare::CreateRevision(keys.Node(node), Op::kEqual, node_revision));
@@ -40,9 +47,17 @@ Txn AttestedReap(const Keys& keys, absl::string_view node,
   return txn;
 }
 
+Txn AttestedReap(const Keys& keys, absl::string_view node,
+                 int64_t node_revision, StoreOp event) {
+  StoreOp last = StoreOp::Put(keys.Attested(node), event.value);
+  Txn txn = EndEpoch(keys, node, node_revision, std::move(event));
+  txn.then.push_back(std::move(last));
+  return txn;
+}
+
 Txn SilentReap(const Keys& keys, absl::string_view node, int64_t node_revision,
                int64_t heartbeat_revision, StoreOp event) {
-  Txn txn = AttestedReap(keys, node, node_revision, std::move(event));
+  Txn txn = EndEpoch(keys, node, node_revision, std::move(event));
   if (!Planted(PlantedBug::kReapWithoutHeartbeat)) {
     txn.compares.push_back(Compare::ModRevision(
         keys.Heartbeat(node), Op::kEqual, heartbeat_revision));
@@ -59,7 +74,7 @@ Txn BuryReap(const Keys& keys, absl::string_view node, int64_t node_revision,
   grave.set_node_revision(static_cast<uint64_t>(node_revision));
   grave.set_reason(std::string(reason));
   grave.set_buried_by(std::string(buried_by));
-  Txn txn = AttestedReap(keys, node, node_revision, std::move(event));
+  Txn txn = EndEpoch(keys, node, node_revision, std::move(event));
   txn.then.push_back(StoreOp::Put(keys.Grave(node), grave.SerializeAsString()));
   return txn;
 }

@@ -26,11 +26,21 @@ store::v1::EventRecord EndOfNode(absl::string_view kind, absl::string_view node,
                                  Epoch epoch, absl::string_view text,
                                  std::map<std::string, std::string> evidence);
 
+// Compares nothing but the epoch, so it is for a node that ends its own, and
+// part of the others. `event` is a step that PutEvent made.
+Txn EndEpoch(const Keys& keys, absl::string_view node, int64_t node_revision,
+             StoreOp event);
+
 // The kernel vouches that no thread of this epoch runs any more (guarantees
-// R12): compares nothing but the epoch, so it needs no silence and no wait.
-// `event` is a step that PutEvent made.
+// R12): it needs no silence and no wait. The event is also kept under the
+// node's key, as the last one of its kind: whether a death was attested is
+// found there, whatever clock the event is from.
 Txn AttestedReap(const Keys& keys, absl::string_view node,
                  int64_t node_revision, StoreOp event);
+
+// Whether the event under Keys::Attested(node) is of the death of this epoch.
+bool IsAttestationOf(const store::v1::EventRecord& event,
+                     absl::string_view node, Epoch epoch);
 
 // Its heartbeat was observed at `heartbeat_revision` (0: it has none) and has
 // been silent for R since, on the clock of whoever commits this (guarantees

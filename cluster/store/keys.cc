@@ -20,6 +20,7 @@ constexpr absl::string_view kName = "name/";
 constexpr absl::string_view kSupervisor = "supervisor/";
 constexpr absl::string_view kChild = "child/";
 constexpr absl::string_view kGrave = "grave/";
+constexpr absl::string_view kAttested = "attested/";
 constexpr absl::string_view kEvent = "event/";
 constexpr absl::string_view kCompaction = "compaction";
 
@@ -136,6 +137,10 @@ std::string Keys::Grave(absl::string_view node) const {
 }
 std::string Keys::GravePrefix() const { return absl::StrCat(root_, kGrave); }
 
+std::string Keys::Attested(absl::string_view node) const {
+  return absl::StrCat(root_, kAttested, EscapeKeyPart(node));
+}
+
 std::string Keys::Event(absl::string_view event) const {
   return absl::StrCat(root_, kEvent, EscapeKeyPart(event));
 }
@@ -165,6 +170,8 @@ absl::StatusOr<Keys::Parsed> Keys::Parse(absl::string_view key) const {
     parsed.kind = Kind::kSupervisor;
   } else if (absl::ConsumePrefix(&rest, kGrave)) {
     parsed.kind = Kind::kGrave;
+  } else if (absl::ConsumePrefix(&rest, kAttested)) {
+    parsed.kind = Kind::kAttested;
   } else if (absl::ConsumePrefix(&rest, kEvent)) {
     parsed.kind = Kind::kEvent;
   } else if (absl::ConsumePrefix(&rest, kChild)) {

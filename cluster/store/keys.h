@@ -7,6 +7,9 @@
 //   /muster/<cluster>/name/<name>                NameRecord
 //   /muster/<cluster>/supervisor/<supervisor>    SupervisorRecord
 //   /muster/<cluster>/child/<supervisor>/<child> ChildRecord
+//   /muster/<cluster>/grave/<node>               GraveRecord
+//   /muster/<cluster>/attested/<node>            EventRecord
+//   /muster/<cluster>/event/<event>              EventRecord
 //   /muster/<cluster>/compaction                 CompactionRecord
 //
 // (guarantees R1, design D13; the records are in muster/store/v1/store.proto.)
@@ -54,6 +57,9 @@ class Keys {
 
   std::string Grave(absl::string_view node) const;
   std::string GravePrefix() const;
+  // Of the last death of this node that was attested: one record for each node
+  // id there ever was.
+  std::string Attested(absl::string_view node) const;
   std::string Event(absl::string_view event) const;
   std::string EventPrefix() const;
   std::string Compaction() const;
@@ -67,6 +73,7 @@ class Keys {
     kSupervisor,
     kChild,
     kGrave,
+    kAttested,
     kEvent,
     kCompaction,
   };

@@ -8,6 +8,7 @@
 #include "google/protobuf/util/time_util.h"
 #include "muster/cluster/v1/cluster.muster.client.h"
 #include "node/base/planted.h"
+#include "node/process/thrown.h"
 #include "node/types/status.h"
 
 namespace muster {
@@ -24,6 +25,24 @@ constexpr absl::Duration kReportAgain = absl::Seconds(1);
 absl::Status WithInit(const absl::Status& status, absl::string_view init) {
   return Error(status.code(), ReasonOf(status), status.message())
       .With(kInitDetail, init);
+}
+
+// Runs code of users on the agent's worker: what it throws is a start that
+// failed, as if Init had thrown it.
+absl::StatusOr<std::unique_ptr<GenServer>> Make(const ServerTypeInfo& type) {
+  ExitReason reason = ExitReason::Custom("it made no server");
+  try {
+    std::unique_ptr<GenServer> server = type.factory();
+    if (server != nullptr) return server;
+  } catch (...) {
+    reason = internal::ThrownReason();
+  }
+  return Error(absl::StatusCode::kAborted, "INIT_FAILED",
+               absl::StrCat("the factory of type '", type.name,
+                            "' failed: ", reason.ToString()))
+      .With("exit_reason", reason.ToString())
+      .Executed()
+      .status();
 }
 
 }  // namespace
@@ -100,9 +119,14 @@ Reply<cluster::v1::StartChildResponse> Agent::StartChild(
 void Agent::Begin(const Key& key, Entry& entry, const ServerTypeInfo& type,
                   const cluster::v1::Order& order, Claim claim,
                   SpawnOptions spawn, Context& self) {
+  self.CancelTimer(std::exchange(entry.report, TimerRef()));
+  absl::StatusOr<std::unique_ptr<GenServer>> server = Make(type);
+  if (!server.ok()) {
+    MakeFailed(key, entry, server.status(), self);
+    return;
+  }
   entry.starting = true;
   entry.ended.reset();
-  self.CancelTimer(std::exchange(entry.report, TimerRef()));
   // The process takes messages from now on, but runs Init only under its
   // claim: who learns of the name before us finds its mailbox.
   Runtime* const runtime = env_.runtime;
@@ -114,7 +138,7 @@ void Agent::Begin(const Key& key, Entry& entry, const ServerTypeInfo& type,
   spawn.hold = true;
   auto pid = std::make_shared<Pid>();
   *pid = runtime->Spawn(
-      type.factory(),
+      *std::move(server),
       Payload::FromBytes(entry.spec.options().value(),
                          entry.spec.options().type()),
       std::move(spawn), [runtime, agent, key, pid](absl::Status status) {
@@ -136,6 +160,21 @@ void Agent::Begin(const Key& key, Entry& entry, const ServerTypeInfo& type,
                                          pid](absl::StatusOr<Claimed> result) {
     runtime->SendLocal(agent, Info(ClaimDone{key, *pid, std::move(result)}));
   });
+}
+
+void Agent::MakeFailed(const Key& key, Entry& entry, const absl::Status& status,
+                       Context& self) {
+  if (!entry.instance.empty()) {  // Its record of before stands.
+    FailStart(key, entry, status, self);
+    return;
+  }
+  self.LogWarning(absl::StrCat("'", entry.spec.name(),
+                               "' does not start: ", status.message()));
+  for (const From& from : std::exchange(entry.starters, {})) {
+    from.ReplyError(status);
+  }
+  AnswerAccept(entry, status, self);
+  children_.erase(key);
 }
 
 void Agent::ClaimAnswered(ClaimDone& done, Context& self) {

@@ -171,6 +171,9 @@ class Agent final : public cluster::v1::AgentServer {
   // Its process has ended in the middle.
   void FailMove(Entry& entry);
   void AnswerAccept(Entry& entry, const absl::Status& status, Context& self);
+  // User code could not even make the server.
+  void MakeFailed(const Key& key, Entry& entry, const absl::Status& status,
+                  Context& self);
   void ClaimAnswered(ClaimDone& done, Context& self);
   void Started(StartDone& done, Context& self);
   void Ended(ChildEnded& done, Context& self);

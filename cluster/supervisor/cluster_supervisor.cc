@@ -39,6 +39,15 @@ InitResult ClusterSupervisor::Init(
 Next ClusterSupervisor::HandleContinue(Info, Context& self) {
   const Keys& keys = env_.membership->keys();
   for (;;) {
+    // It is one claim's for as long as it lives.
+    absl::StatusOr<Epoch> token = self.fencing_token();
+    if (token.ok()) {
+      epoch_ = *token;
+      break;
+    }
+    static_cast<void>(co_await self.Sleep(kReadRetry));
+  }
+  for (;;) {
     absl::StatusOr<RangeResult> children =
         co_await List(keys.ChildPrefix(id_), self);
     absl::StatusOr<RangeResult> record =
@@ -172,7 +181,7 @@ void ClusterSupervisor::AskNodes(Context& self) {
   for (const Member& member : env_.membership->Members()) {
     const std::string node = member.record.node();
     cluster::v1::ReportChildrenRequest request;
-    *request.mutable_order() = MakeOrder(self);
+    *request.mutable_order() = MakeOrder();
     AgentClient agent(self, ServerRef::Local(kAgentName, node));
     agent.ReportChildren(std::move(request))
         .Then([runtime, pid, node](
@@ -311,6 +320,7 @@ Next ClusterSupervisor::HandleInfo(Info info, Context& self) {
     TakeFreed(*freed, self);
   } else if (info.As<Tick>() != nullptr) {
     for (auto& child : children_) CheckOwner(*child, self);
+    TellLostEvents(self);
     self.SendAfter(kTick, Info(Tick{}));
   } else if (info.As<LookAgain>() == nullptr) {
     return ClusterSupervisorServer::HandleInfo(std::move(info), self);

@@ -172,7 +172,7 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   std::string MayBeAt(const Child& child) const;
 
   // -- Orders and their answers (orders.cc) --------------------------------
-  cluster::v1::Order MakeOrder(Context& self) const;
+  cluster::v1::Order MakeOrder() const;
   // Acts soon, once for all that has come in until then.
   void ActSoon(Context& self);
   void Act(Context& self);
@@ -211,7 +211,7 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
            Context& self);
   // One that a restart of its group was to take down is down.
   void WentDown(Child& child, Context& self);
-  // Asks the journal whether the death was attested (otp 16.1, decision 8).
+  // Asks the store whether the death was attested (otp 16.1, decision 8).
   void LookUp(const Death& death, Context& self);
   void TakeDeath(const DeathKnown& known, Context& self);
   // One restart event (otp S18): counts it, takes down what goes with it, and
@@ -232,15 +232,17 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
                                             Context& self) const;
   Pending<absl::StatusOr<TxnResult>> Write(std::vector<StoreOp> ops,
                                            Context& self) const;
-  // Writes records under this supervisor's epoch; tried again for some seconds
-  // if the store does not answer.
+  // Writes records and events under this supervisor's epoch, however long the
+  // store takes; events alone may be lost, which is counted.
   void Persist(std::vector<StoreOp> ops, Context& self);
-  // As Persist, for as long as it takes; then `then`, unless another has taken
-  // over.
+  // As Persist, with `then` once it is written, unless another has taken over.
   void Decide(std::vector<StoreOp> ops, std::function<void(Context&)> then,
               Context& self);
+  void TellLostEvents(Context& self);
   void TakeDecided(const Decided& decided, Context& self);
-  std::vector<Compare> OwnCompares(Context& self) const;
+  // Never by the fence: the store's compare is the guard, and what is asked of
+  // it while the fence is shut is carried out if the node turns out to live.
+  std::vector<Compare> OwnCompares() const;
   // The restarts that count (guarantees R1, R17).
   void AddAges(store::v1::SupervisorRecord& record, Context& self) const;
   StoreOp PutSupervisor(Context& self) const;
@@ -252,6 +254,8 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   const ClusterEnv env_;
   const std::shared_ptr<RecordWriter> writer_;
   std::string id_;
+  // Of its name; empty before it was read for the first time.
+  Epoch epoch_;
   bool loaded_ = false;
   store::v1::SupervisorRecord record_;
   RestartWindow window_{3, absl::Seconds(5)};
@@ -266,6 +270,8 @@ class ClusterSupervisor final : public cluster::v1::ClusterSupervisorServer {
   std::map<Death, std::vector<std::string>> deaths_;
   DeathToll toll_;
   bool act_soon_ = false;
+  // Lost events that were told.
+  uint64_t events_lost_told_ = 0;
   // Children of other supervisors by node, and when that was looked up.
   std::map<std::string, int> other_loads_;
   std::optional<BootTime> other_loads_at_;

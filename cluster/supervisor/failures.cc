@@ -1,10 +1,9 @@
 // ClusterSupervisor: children that end, and nodes that die.
 #include <algorithm>
-#include <atomic>
-#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cluster/membership/reap.h"
 #include "cluster/supervisor/cluster_supervisor.h"
 #include "node/supervisor/decide.h"
 #include "node/types/proto_time.h"
@@ -13,14 +12,9 @@
 namespace muster {
 namespace {
 
-// How long the journal may take to say how a node died. Without an answer the
+// How long the store may take to say how a node died. Without an answer the
 // death does not count.
 constexpr absl::Duration kLookUpTimeout = absl::Milliseconds(300);
-// Events are looked for in the present span of so many milliseconds of wall
-// time, which is one prefix of their keys, and in the one before while that is
-// fresh.
-constexpr int64_t kSpanBits = 16;
-constexpr int64_t kFreshMillis = 30'000;
 
 Restart ToRestart(store::v1::Restart restart) {
   switch (restart) {
@@ -35,13 +29,6 @@ Restart ToRestart(store::v1::Restart restart) {
 
 bool IsTemporary(const store::v1::ChildRecord& record) {
   return record.spec().restart() == store::v1::TEMPORARY;
-}
-
-// Whether `event` says that the sentinel of this node's epoch saw it end.
-bool Attests(const store::v1::EventRecord& event, const std::string& node,
-             uint64_t revision) {
-  return event.kind() == "node.attested" && event.node() == node &&
-         event.old_epoch().revision() == revision;
 }
 
 }  // namespace
@@ -174,39 +161,24 @@ void ClusterSupervisor::NodeDied(Child& child, Context& self) {
 }
 
 void ClusterSupervisor::LookUp(const Death& death, Context& self) {
-  const int64_t millis = absl::ToUnixMillis(self.WallTime());
-  std::vector<int64_t> spans{millis >> kSpanBits};
-  if ((millis & ((int64_t{1} << kSpanBits) - 1)) < kFreshMillis) {
-    spans.push_back(spans[0] - 1);
-  }
-  struct Search {
-    std::atomic<size_t> left{0};
-    std::atomic<bool> found{false};
-  };
-  auto search = std::make_shared<Search>();
-  search->left = spans.size();
   Runtime* const runtime = env_.runtime;
-  for (const int64_t span : spans) {
-    env_.store->List(
-        env_.membership->keys().Event(absl::StrCat(
-            absl::Hex(static_cast<uint64_t>(span), absl::kZeroPad8))),
-        kLookUpTimeout,
-        [runtime, search, death,
-         pid = self.pid()](const absl::StatusOr<RangeResult>& result) {
-          if (result.ok()) {
-            for (const KeyValue& item : result->items) {
-              store::v1::EventRecord event;
-              if (event.ParseFromString(item.value) &&
-                  Attests(event, death.first, death.second)) {
-                search->found = true;
-              }
-            }
-          }
-          if (search->left.fetch_sub(1) == 1) {
-            runtime->SendLocal(pid, Info(DeathKnown{death, search->found}));
-          }
-        });
-  }
+  const std::string key = env_.membership->keys().Attested(death.first);
+  const Epoch epoch{env_.membership->generation(), death.second};
+  // Nodes whose names begin with this one come along.
+  env_.store->List(key, kLookUpTimeout,
+                   [runtime, death, key, epoch, pid = self.pid()](
+                       const absl::StatusOr<RangeResult>& result) {
+                     bool attested = false;
+                     if (result.ok()) {
+                       for (const KeyValue& item : result->items) {
+                         store::v1::EventRecord event;
+                         attested |= item.key == key &&
+                                     event.ParseFromString(item.value) &&
+                                     IsAttestationOf(event, death.first, epoch);
+                       }
+                     }
+                     runtime->SendLocal(pid, Info(DeathKnown{death, attested}));
+                   });
 }
 
 void ClusterSupervisor::TakeDeath(const DeathKnown& known, Context& self) {

@@ -36,12 +36,10 @@ absl::Duration DelayAfter(int failures) {
 
 }  // namespace
 
-cluster::v1::Order ClusterSupervisor::MakeOrder(Context& self) const {
+cluster::v1::Order ClusterSupervisor::MakeOrder() const {
   cluster::v1::Order order;
   order.set_supervisor(id_);
-  // Without the token the order would not be sent either.
-  absl::StatusOr<Epoch> token = self.fencing_token();
-  if (token.ok()) *order.mutable_epoch() = token->ToProto();
+  *order.mutable_epoch() = epoch_.ToProto();
   return order;
 }
 
@@ -258,7 +256,7 @@ void ClusterSupervisor::StartOn(Child& child, const std::string& node,
   child.pending = false;
   child.unsure = false;
   cluster::v1::StartChildRequest request;
-  *request.mutable_order() = MakeOrder(self);
+  *request.mutable_order() = MakeOrder();
   *request.mutable_spec() = child.record.spec();
   CallOptions options;
   options.timeout = kOrderTimeout;
@@ -416,7 +414,7 @@ void ClusterSupervisor::StopAt(Child& child, Context& self) {
   child.unsure = false;
   child.order = next_order_++;
   cluster::v1::StopChildRequest request;
-  *request.mutable_order() = MakeOrder(self);
+  *request.mutable_order() = MakeOrder();
   request.set_child(child.record.spec().id());
   *request.mutable_shutdown() = child.record.spec().shutdown();
   CallOptions options;
@@ -490,7 +488,7 @@ void ClusterSupervisor::MoveTo(Child& child, const std::string& node,
   child.to_node = node;
   child.order = next_order_++;
   cluster::v1::MoveChildRequest request;
-  *request.mutable_order() = MakeOrder(self);
+  *request.mutable_order() = MakeOrder();
   request.set_child(child.record.spec().id());
   request.set_to_node(node);
   *request.mutable_spec() = child.record.spec();

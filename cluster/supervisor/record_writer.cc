@@ -1,14 +1,27 @@
 #include "cluster/supervisor/record_writer.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "node/types/status.h"
 
 namespace muster {
 namespace {
 
 constexpr absl::Duration kTxnTimeout = absl::Seconds(1);
-// When a transaction is tried again if the store did not answer.
-constexpr absl::Duration kWriteRetry = absl::Milliseconds(200);
+// When a transaction is tried again.
+constexpr absl::Duration kPauseMin = absl::Milliseconds(200);
+constexpr absl::Duration kPauseMax = absl::Seconds(2);
+// How often events are tried that nothing else depends on.
+constexpr int kEventTries = 10;
+
+size_t BytesOf(const StoreOp& op) { return op.key.size() + op.value.size(); }
+
+// The same again would meet the same answer.
+bool IsHopeless(const absl::Status& error) {
+  return absl::IsInvalidArgument(error) || ReasonOf(error) == "TXN_TOO_LARGE";
+}
 
 }  // namespace
 
@@ -23,34 +36,56 @@ int64_t RecordWriter::RevisionOf(const std::string& key) const {
 }
 
 void RecordWriter::Write(std::vector<Compare> compares,
-                         std::vector<StoreOp> ops, int tries,
+                         std::vector<StoreOp> ops, Trying trying,
                          Store::Done<TxnResult> done) {
   if (ops.empty()) return;
   {
     MutexLock lock(&mu_);
     if (closed_) return;
-    if (!done && Join(ops)) return;
-    for (size_t from = 0; from < ops.size(); from += kRecordsMax) {
-      const size_t to = std::min(from + kRecordsMax, ops.size());
-      Item item;
-      item.compares = compares;
-      for (size_t i = from; i < to; ++i) item.ops.push_back(std::move(ops[i]));
-      item.tries = tries;
-      item.more = to < ops.size();
-      if (!item.more) item.done = std::move(done);
-      queue_.push_back(std::move(item));
+    if (!done && Join(ops, trying)) return;
+    if (trying == Trying::kMayBeLost && queue_.size() >= kWaitingMax) {
+      events_lost_ += ops.size();
+      return;
     }
+    Item item;
+    item.compares = std::move(compares);
+    item.trying = trying;
+    for (StoreOp& op : ops) {
+      const size_t bytes = BytesOf(op);
+      const bool full = item.ops.size() == kRecordsMax ||
+                        item.bytes + bytes > kRecordBytesMax;
+      if (full && !item.ops.empty()) {
+        Item next;
+        next.compares = item.compares;
+        next.trying = trying;
+        next.doubtful = true;
+        item.more = true;
+        queue_.push_back(std::exchange(item, std::move(next)));
+      }
+      item.bytes += bytes;
+      item.ops.push_back(std::move(op));
+    }
+    item.done = std::move(done);
+    queue_.push_back(std::move(item));
     if (std::exchange(writing_, true)) return;
   }
   Next();
 }
 
-bool RecordWriter::Join(std::vector<StoreOp>& ops) {
+bool RecordWriter::Join(std::vector<StoreOp>& ops, Trying trying) {
   // The front may be under way.
   if (queue_.size() < 2) return false;
   Item& back = queue_.back();
   std::vector<StoreOp>& there = back.ops;
-  if (back.done || there.size() + ops.size() > kRecordsMax) return false;
+  size_t bytes = back.bytes;
+  for (const StoreOp& op : ops) bytes += BytesOf(op);
+  if (back.done || back.doubtful || there.size() + ops.size() > kRecordsMax ||
+      bytes > kRecordBytesMax) {
+    return false;
+  }
+  back.bytes = bytes;
+  // Records are not lost with the events that they join.
+  if (trying == Trying::kUntilWritten) back.trying = trying;
   for (StoreOp& op : ops) {
     // The same key twice is refused: the later one counts.
     const auto same =
@@ -81,7 +116,7 @@ void RecordWriter::Next() {
       return;
     }
     Item& item = queue_.front();
-    --item.tries;
+    ++item.tries;
     txn.compares = item.compares;
     for (const StoreOp& op : item.ops) {
       txn.compares.push_back(Compare::ModRevision(op.key, Compare::Op::kEqual,
@@ -97,38 +132,62 @@ void RecordWriter::Next() {
       });
 }
 
+bool RecordWriter::TriesAgain(const absl::Status& error) {
+  Item& item = queue_.front();
+  if (OutcomeOf(error) != Outcome::kNotExecuted) item.doubtful = true;
+  if (IsHopeless(error)) return false;
+  switch (item.trying) {
+    case Trying::kUntilWritten:
+      return true;
+    case Trying::kUntilKnown:
+      return item.doubtful;
+    case Trying::kMayBeLost:
+      return item.tries < kEventTries;
+  }
+  return false;
+}
+
+Store::Done<TxnResult> RecordWriter::DropFront(bool good) {
+  for (;;) {
+    Item item = std::move(queue_.front());
+    queue_.pop_front();
+    if (!good && item.trying == Trying::kMayBeLost) {
+      events_lost_ += item.ops.size();
+    }
+    // The rest of a call that failed is not written either.
+    if (good || !item.more) return std::move(item.done);
+  }
+}
+
 void RecordWriter::Written(absl::StatusOr<TxnResult> result) {
   Store::Done<TxnResult> done;
-  bool again = false;
-  bool later = false;
+  std::optional<absl::Duration> pause;
   {
     MutexLock lock(&mu_);
     if (closed_) return;
     if (result.ok()) {
-      again = Learn(queue_.front(), *result);
+      pause_ = absl::ZeroDuration();
+      if (!Learn(queue_.front(), *result)) done = DropFront(result->succeeded);
+    } else if (TriesAgain(result.status())) {
+      pause_ = pause_ == absl::ZeroDuration() ? kPauseMin
+                                              : std::min(pause_ * 2, kPauseMax);
+      pause = pause_;
     } else {
-      later = queue_.front().tries > 0;
-    }
-    if (!again && !later) {
-      const bool good = result.ok() && result->succeeded;
-      bool more = queue_.front().more;
-      done = std::move(queue_.front().done);
-      queue_.pop_front();
-      // The rest of a call that failed is not written either.
-      while (!good && more) {
-        more = queue_.front().more;
-        done = std::move(queue_.front().done);
-        queue_.pop_front();
-      }
+      done = DropFront(false);
     }
   }
-  if (later) {
-    scheduler_->At(scheduler_->clock().Boot() + kWriteRetry,
+  if (pause.has_value()) {
+    scheduler_->At(scheduler_->clock().Boot() + *pause,
                    [self = shared_from_this()] { self->Next(); });
     return;
   }
   if (done) done(std::move(result));
   Next();
+}
+
+uint64_t RecordWriter::events_lost() const {
+  MutexLock lock(&mu_);
+  return events_lost_;
 }
 
 bool RecordWriter::Learn(const Item& item, TxnResult& result) {

@@ -1,7 +1,8 @@
 // ClusterSupervisor: what it writes, and what it does once it is written.
-#include <limits>
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cluster/store/event.h"
 #include "cluster/supervisor/bytes.h"
@@ -15,9 +16,6 @@ namespace {
 using Op = Compare::Op;
 
 constexpr absl::Duration kListTimeout = absl::Seconds(2);
-// How often a record that nobody waits for is written if the store does not
-// answer.
-constexpr int kWriteTriesMax = 10;
 
 }  // namespace
 
@@ -31,12 +29,21 @@ Pending<absl::StatusOr<RangeResult>> ClusterSupervisor::List(
 Pending<absl::StatusOr<TxnResult>> ClusterSupervisor::Write(
     std::vector<StoreOp> ops, Context& self) const {
   return self.Async<absl::StatusOr<TxnResult>>([&](auto done) {
-    writer_->Write(OwnCompares(self), std::move(ops), 1, std::move(done));
+    writer_->Write(OwnCompares(), std::move(ops),
+                   RecordWriter::Trying::kUntilKnown, std::move(done));
   });
 }
 
-void ClusterSupervisor::Persist(std::vector<StoreOp> ops, Context& self) {
-  writer_->Write(OwnCompares(self), std::move(ops), kWriteTriesMax, nullptr);
+void ClusterSupervisor::Persist(std::vector<StoreOp> ops, Context&) {
+  const std::string events = env_.membership->keys().EventPrefix();
+  const bool journal =
+      std::all_of(ops.begin(), ops.end(), [&events](const StoreOp& op) {
+        return absl::StartsWith(op.key, events);
+      });
+  writer_->Write(OwnCompares(), std::move(ops),
+                 journal ? RecordWriter::Trying::kMayBeLost
+                         : RecordWriter::Trying::kUntilWritten,
+                 nullptr);
 }
 
 void ClusterSupervisor::Decide(std::vector<StoreOp> ops,
@@ -46,11 +53,20 @@ void ClusterSupervisor::Decide(std::vector<StoreOp> ops,
   decisions_[number] = std::move(then);
   Runtime* const runtime = env_.runtime;
   writer_->Write(
-      OwnCompares(self), std::move(ops), std::numeric_limits<int>::max(),
+      OwnCompares(), std::move(ops), RecordWriter::Trying::kUntilWritten,
       [runtime, pid = self.pid(), number](absl::StatusOr<TxnResult> result) {
         const bool stored = result.ok() && result->succeeded;
         runtime->SendLocal(pid, Info(Decided{number, stored}));
       });
+}
+
+void ClusterSupervisor::TellLostEvents(Context& self) {
+  const uint64_t lost = writer_->events_lost();
+  if (lost == events_lost_told_) return;
+  self.LogWarning(absl::StrCat(lost - events_lost_told_,
+                               " events could not be written to the journal, ",
+                               lost, " in all"));
+  events_lost_told_ = lost;
 }
 
 void ClusterSupervisor::TakeDecided(const Decided& decided, Context& self) {
@@ -62,14 +78,13 @@ void ClusterSupervisor::TakeDecided(const Decided& decided, Context& self) {
   if (decided.stored) then(self);
 }
 
-std::vector<Compare> ClusterSupervisor::OwnCompares(Context& self) const {
+std::vector<Compare> ClusterSupervisor::OwnCompares() const {
   std::vector<Compare> compares;
   compares.push_back(env_.membership->OwnEpoch());
   if (Planted(PlantedBug::kOrdersWithoutEpoch)) return compares;
-  absl::StatusOr<Epoch> token = self.fencing_token();
-  compares.push_back(Compare::ModRevision(
-      env_.membership->keys().Name(SupervisorName(id_)), Op::kEqual,
-      token.ok() ? static_cast<int64_t>(token->revision) : -1));
+  compares.push_back(
+      Compare::ModRevision(env_.membership->keys().Name(SupervisorName(id_)),
+                           Op::kEqual, static_cast<int64_t>(epoch_.revision)));
   return compares;
 }
 
@@ -112,8 +127,7 @@ StoreOp ClusterSupervisor::MakeEvent(
   } else {
     event.set_name(SupervisorName(id_));
     event.set_node(self.node());
-    absl::StatusOr<Epoch> token = self.fencing_token();
-    if (token.ok()) *event.mutable_new_epoch() = token->ToProto();
+    *event.mutable_new_epoch() = epoch_.ToProto();
   }
   if (const auto from = evidence.find("from_node"); from != evidence.end()) {
     event.set_from_node(from->second);

@@ -18,8 +18,8 @@ constexpr absl::Duration kTxnTimeout = absl::Seconds(1);
 // How much later each next node tries (guarantees R15).
 constexpr absl::Duration kRankDelay = absl::Milliseconds(100);
 constexpr int kRanks = 5;
-// A supervisor that ended is not started again at once for ever.
-constexpr absl::Duration kRestartDelay = absl::Milliseconds(100);
+// When a claim that failed is tried again.
+constexpr absl::Duration kClaimRetry = absl::Milliseconds(500);
 
 }  // namespace
 
@@ -174,7 +174,7 @@ void SupervisorHost::TryClaim(const std::string& id) {
             env_.runtime->SendExit(Pid(), pid, ExitReason::Kill());
             if (ReasonOf(claimed.status()) != "ALREADY_STARTED") {
               // Perhaps the store is away: once more, later.
-              strand_->At(clock_->Boot() + kRestartDelay * 5, [this, alive] {
+              strand_->At(clock_->Boot() + kClaimRetry, [this, alive] {
                 if (!alive.expired()) LookNow();
               });
             }
@@ -183,15 +183,28 @@ void SupervisorHost::TryClaim(const std::string& id) {
           logger_->Info(absl::StrCat("supervisor '", id, "' runs here, epoch ",
                                      claimed->epoch.ToString()));
           running_[id] = pid;
+          runs_[id].began = clock_->Boot();
           env_.runtime->Release(pid, claimed->epoch);
-          env_.runtime->ObserveExit(pid, [this, alive, id](const ExitReason&) {
-            if (alive.expired()) return;
-            strand_->At(clock_->Boot() + kRestartDelay, [this, alive, id] {
-              if (!alive.expired()) Ended(id);
-            });
-          });
+          env_.runtime->ObserveExit(
+              pid, [this, alive, id, strand = strand_](const ExitReason&) {
+                if (alive.expired()) return;
+                strand->Post([this, alive, id] {
+                  if (!alive.expired()) Crashed(id);
+                });
+              });
         });
       });
+}
+
+// Its name stays this node's meanwhile, so it is started again here.
+void SupervisorHost::Crashed(const std::string& id) {
+  const BootTime now = clock_->Boot();
+  Runs& runs = runs_[id];
+  const absl::Duration delay = runs.backoff.Ended(now - runs.began);
+  std::weak_ptr<bool> alive = alive_;
+  strand_->At(now + delay, [this, alive, id] {
+    if (!alive.expired()) Ended(id);
+  });
 }
 
 void SupervisorHost::Ended(const std::string& id) {

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "cluster/store/replica.h"
+#include "cluster/supervisor/crash_backoff.h"
 #include "cluster/supervisor/death_toll.h"
 #include "cluster/supervisor/env.h"
 #include "node/base/log.h"
@@ -46,6 +47,7 @@ class SupervisorHost {
  private:
   void LookNow();
   void TryClaim(const std::string& id);
+  void Crashed(const std::string& id);
   void Ended(const std::string& id);
   // How long it waits before it claims one that has no owner.
   absl::Duration Patience(const std::string& id);
@@ -57,6 +59,12 @@ class SupervisorHost {
   Logger* const logger_;
   std::unique_ptr<Replica> records_;
   std::map<std::string, Pid> running_;  // Here.
+  // Of those that have run here.
+  struct Runs {
+    BootTime began;
+    CrashBackoff backoff;
+  };
+  std::map<std::string, Runs> runs_;
   std::set<std::string> claiming_;
   DeathToll toll_;
   bool retired_ = false;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/json_util.h"
 #include "node/process/answer.h"
@@ -25,6 +26,8 @@ constexpr size_t kEnvelopeBytes = 256;
 constexpr size_t kStateTextBytesMax = size_t{256} << 10;
 
 constexpr absl::string_view kTerminate = "Terminate";
+// Names that begin with this are Muster's own.
+constexpr absl::string_view kOwnNames = "muster/";
 constexpr absl::string_view kMethods[] = {
     "GetState",         "ReplaceState",  "Suspend",    "Resume",
     "GetStatus",        "GetStatistics", "SwitchLog",  "GetLog",
@@ -152,6 +155,16 @@ absl::Status Process::PushSysRequest(Request request,
     return Error(absl::StatusCode::kInvalidArgument, "NOT_A_CAST",
                  absl::StrCat(method, " is a call, not a cast: call it"))
         .NotExecuted();
+  }
+  if (terminates) {
+    for (const std::string* name : {&local_name(), &global_name()}) {
+      if (!absl::StartsWith(*name, kOwnNames)) continue;
+      return Error(absl::StatusCode::kFailedPrecondition, "OWN_PROCESS",
+                   absl::StrCat("'", *name,
+                                "' is Muster's own process: it ends with its "
+                                "node"))
+          .NotExecuted();
+    }
   }
   Envelope envelope;
   envelope.kind = Envelope::Kind::kSystem;

@@ -1,6 +1,8 @@
 #include "node/rpc/process_service.h"
 
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -192,6 +194,12 @@ std::string EncodeCast(CallResult) {
 // The slot's reply is the response already.
 std::string EncodeReply(CallResult result) { return result.reply.ToBytes(); }
 
+// The greatest epoch that is smaller than `epoch`, which is not empty.
+Epoch Before(Epoch epoch) {
+  if (epoch.revision > 0) return Epoch{epoch.generation, epoch.revision - 1};
+  return Epoch{epoch.generation - 1, std::numeric_limits<uint64_t>::max()};
+}
+
 process::v1::WhereIsResponse ToResponse(const NameEntry& entry) {
   process::v1::WhereIsResponse response;
   response.set_name(entry.name);
@@ -201,6 +209,27 @@ process::v1::WhereIsResponse ToResponse(const NameEntry& entry) {
   response.set_type(entry.type);
   response.set_service(entry.service);
   return response;
+}
+
+// `entry` is of `seen` or later.
+CallResult Found(const NameRegistry& names, const std::string& name, Epoch seen,
+                 absl::StatusOr<NameEntry> entry) {
+  if (entry.ok()) {
+    CallResult result(Payload::Of(ToResponse(*entry)));
+    result.epoch = entry->epoch;
+    return result;
+  }
+  // One that is known here is older than what the client has seen.
+  if (absl::IsNotFound(entry.status()) && names.WhereIs(name).has_value()) {
+    return CallResult(
+        Error(absl::StatusCode::kAborted, "FENCED",
+              absl::StrCat("'", name, "' is not known here under epoch ",
+                           seen.ToString(), " or a later one: ask again"))
+            .With("name", name)
+            .NotExecuted()
+            .status());
+  }
+  return CallResult(std::move(entry).status());
 }
 
 }  // namespace
@@ -267,6 +296,9 @@ grpc::ServerUnaryReactor* ProcessService::WhereIs(
     status =
         authorizer_->Check(*context->auth_context(), kWhereIsPath, r.name());
   }
+  absl::StatusOr<ClientMetadata> metadata =
+      ReadClientMetadata(context->client_metadata());
+  if (status.ok()) status = metadata.status();
   if (!status.ok()) {
     call->Fail(status);
     return call;
@@ -274,11 +306,12 @@ grpc::ServerUnaryReactor* ProcessService::WhereIs(
   call->Run(
       *context, backend_,
       [&](const RpcBackend& backend, BootTime, std::shared_ptr<CallSlot> slot) {
+        const Epoch seen = metadata->min_epoch;
         backend.names->Resolve(
-            r.name(), Epoch(), [slot](absl::StatusOr<NameEntry> entry) {
-              slot->Complete(entry.ok()
-                                 ? CallResult(Payload::Of(ToResponse(*entry)))
-                                 : CallResult(std::move(entry).status()));
+            r.name(), seen.empty() ? Epoch() : Before(seen),
+            [slot, seen, name = r.name(),
+             names = backend.names](absl::StatusOr<NameEntry> entry) {
+              slot->Complete(Found(*names, name, seen, std::move(entry)));
             });
       });
   return call;

@@ -121,10 +121,17 @@ void SimCluster::StartNode(int index) {
   options.on_generation = [this, index](uint64_t generation) {
     nodes_[Index(index)].generation = generation;
   };
+  options.known_before = std::exchange(node.known, {});
+  std::weak_ptr<bool> alive = node.alive;
+  options.on_broken = [this, index, alive](const absl::Status&) {
+    // Not from inside its own lane.
+    keeper_.Post([this, index, alive] {
+      if (!alive.expired()) Broke(index);
+    });
+  };
   node.host = std::make_unique<ClusterNode>(
       std::move(options), std::move(store), node.lane, &world_.random(),
       node.logger.get(), node.transport.get());
-  std::weak_ptr<bool> alive = node.alive;
   node.host->Start(
       [this, index, alive](absl::Status status) {
         if (alive.expired()) return;
@@ -146,8 +153,15 @@ void SimCluster::StartNode(int index) {
 }
 
 void SimCluster::Reaped(int index) {
-  ++nodes_[Index(index)].reaps;
+  Node& node = nodes_[Index(index)];
+  ++node.reaps;
+  node.known = node.host->membership().Companions();
   EndNode(index);
+  StartNode(index);
+}
+
+void SimCluster::Broke(int index) {
+  CrashNode(index);
   StartNode(index);
 }
 

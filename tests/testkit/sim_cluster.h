@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -110,7 +111,7 @@ class SimCluster {
   const std::optional<absl::Status>& StartResult(int node) const {
     return nodes_[Index(node)].started;
   }
-  // Counts its starts, those after a reap included.
+  // Counts its starts, those after a reap or an end by itself included.
   int Incarnation(int node) const { return nodes_[Index(node)].starts; }
   int Reaps(int node) const { return nodes_[Index(node)].reaps; }
   // Requires IsUp, and IsJoined for all parts but its membership.
@@ -197,6 +198,8 @@ class SimCluster {
     int reaps = 0;
     // What its data directory remembers.
     uint64_t generation = 0;
+    // Whom it knew when it lost its epoch.
+    std::map<std::string, uint64_t> known;
     bool paused = false;
     bool joined = false;
     Epoch epoch;
@@ -214,6 +217,8 @@ class SimCluster {
 
   size_t Index(int node) const;
   void Reaped(int node);
+  // As its sentinel does when its OS process has ended by itself.
+  void Broke(int node);
   void Attest(int node, Epoch epoch);
   // Ends an incarnation that closes itself: its streams close, its store
   // client goes.

@@ -3,6 +3,7 @@ R12, R19, R7; faults F1, F2)."""
 
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -231,6 +232,32 @@ class SentinelTest(unittest.TestCase):
                 self.assertGreaterEqual(delay, base)
                 self.assertLess(delay, base * 1.25)
             await_true("it serves", lambda: node.run("status").code == 0)
+
+    def test_a_restart_that_the_system_refuses_is_tried_again(self):
+        with harness.Cluster(("a",)) as cluster:
+            node = cluster["a"]
+            old = node.node_pid()
+            soft, hard = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+            # It has more descriptors than that, and gets no others.
+            resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (3, hard))
+            os.kill(old, signal.SIGKILL)
+            await_true("two restarts are refused", lambda: len(re.findall(
+                "Too many open files; tried again in", node.log())) >= 2)
+            self.assertIn("is attested dead", node.log())
+            resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (soft, hard))
+            await_true("another runs", lambda: node.node_pid() not in (0, old))
+            await_true("it serves", lambda: node.run("status").code == 0)
+
+    def test_an_operator_cannot_stop_what_a_node_lives_by(self):
+        with harness.Cluster(("a",)) as cluster:
+            node = cluster["a"]
+            own = [p for p in node.json("process", "list", "--system")
+                   if p.get("name") == "muster/agent"]
+            self.assertEqual(len(own), 1)
+            stopped = node.run("process", "stop", own[0]["pid"])
+            self.assertNotEqual(stopped.code, 0)
+            self.assertIn("is Muster's own process", stopped.err)
+            self.assertEqual(node.run("status").code, 0)
 
     def test_signals_and_exit_codes(self):
         with harness.Cluster(("a", "b")) as cluster:

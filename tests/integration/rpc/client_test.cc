@@ -94,6 +94,51 @@ TEST_F(ClientTest, WhereIs) {
   EXPECT_EQ(ReasonOf(client->WhereIs("a..b").Wait().status()), "BAD_NAME");
 }
 
+// The node that answers next is behind (guarantees G5).
+TEST_F(ClientTest, NobodyTakesItBackInTime) {
+  const auto start = [&](Epoch epoch) {
+    SpawnOptions spawn;
+    spawn.global_name = "late";
+    spawn.global_epoch = epoch;
+    auto arrival = std::make_shared<internal::Arrival<absl::Status>>();
+    const Pid pid = runtime_->Spawn(
+        std::make_unique<TallyBody>(&adds_), Payload(), std::move(spawn),
+        [arrival](absl::Status status) { arrival->Set(std::move(status)); });
+    EXPECT_TRUE(Pending<absl::Status>(arrival).Wait().ok());
+    NameEntry entry;
+    entry.name = "late";
+    entry.pid = pid;
+    entry.epoch = epoch;
+    names_.Put(std::move(entry));
+    return pid;
+  };
+  auto client = Connect(server_->address(), 1);
+  auto other = Connect(server_->address(), 1);
+  const Pid newer = start(Epoch{1, 9});
+  ASSERT_TRUE(Call(*client, "late", kAdd, 1).status.ok());
+  EXPECT_TRUE(client->WhereIs("late").Wait().ok());
+  auto gone = std::make_shared<internal::Arrival<absl::Status>>();
+  runtime_->Stop(Pid(), newer, absl::ZeroDuration(),
+                 [gone](ExitReason) { gone->Set(absl::OkStatus()); });
+  EXPECT_TRUE(Pending<absl::Status>(gone).Wait().ok());
+  start(Epoch{1, 8});
+  const absl::Status call = Call(*client, "late", kAdd, 1).status;
+  EXPECT_EQ(ReasonOf(call), "FENCED") << call;
+  EXPECT_EQ(OutcomeOf(call), Outcome::kNotExecuted);
+  const absl::Status where = client->WhereIs("late").Wait().status();
+  EXPECT_EQ(ReasonOf(where), "FENCED") << where;
+  EXPECT_EQ(OutcomeOf(where), Outcome::kNotExecuted);
+  EXPECT_EQ(adds_.load(), 1);
+  // Who has not seen the newer one is answered; and who asks where it is has
+  // seen it, too.
+  ASSERT_TRUE(other->WhereIs("late").Wait().ok());
+  names_.Put(NameEntry{.name = "late", .epoch = Epoch{1, 7}});
+  EXPECT_EQ(ReasonOf(other->WhereIs("late").Wait().status()), "FENCED");
+  // A name that is free is free.
+  names_.Erase("late");
+  EXPECT_EQ(ReasonOf(client->WhereIs("late").Wait().status()), "NOPROC");
+}
+
 TEST_F(ClientTest, DetailsComeBackAsTheyWereMade) {
   auto client = Connect(server_->address(), 1);
   router_.Script("flaky", {Error(absl::StatusCode::kResourceExhausted,

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tests/testkit/sim_random.h"
@@ -44,6 +46,17 @@ class RestartPolicyTest : public testing::Test {
 TEST_F(RestartPolicyTest, WhatExitsBeforeItEverJoinedIsForPeopleToCure) {
   ExpectEnds(policy_.Ended(Exited(4), kShort, false), 4);
   ExpectEnds(policy_.Ended(Exited(0), kShort, false), 0);
+}
+
+TEST_F(RestartPolicyTest, ARestartThatTheSystemRefusesIsTriedAgain) {
+  policy_.Joined();
+  ExpectRestart(policy_.Ended(Killed(SIGKILL), kShort, false),
+                absl::Milliseconds(100));
+  absl::Duration base = absl::Milliseconds(200);
+  for (int i = 0; i < 10; ++i) {
+    ExpectRestart(policy_.DidNotStart(), base);
+    base = std::min(base * 2, absl::Seconds(10));
+  }
 }
 
 TEST_F(RestartPolicyTest, WhatIsKilledIsStartedAgainEvenBeforeItJoined) {

@@ -165,6 +165,20 @@ TEST(DrainCommandsTest, ANodeThatHasLeftMeanwhileIsEmpty) {
   EXPECT_EQ(CliRun(&node, {"node", "drain", "A!", "--yes"}).code, 2);
 }
 
+// It may drain, whatever later attempts meet.
+TEST(DrainCommandsTest, AnOrderWithoutAnAnswerStaysUnknown) {
+  FakeNode node;
+  node.drains = {LeftOf({"c0"}, {}),
+                 Error(absl::StatusCode::kAborted, "NOCONNECTION", "lost")
+                     .Unknown()
+                     .status(),
+                 Error(absl::StatusCode::kUnavailable, "NODE_UNREACHABLE", "no")
+                     .NotExecuted()
+                     .status()};
+  const CliRun run(&node, {"node", "drain", "a", "--yes", "--timeout", "1s"});
+  EXPECT_EQ(run.code, 11) << run.err;
+}
+
 TEST(DrainCommandsTest, Undrain) {
   FakeNode node;
   node.undrain = admin::v1::UndrainNodeResponse();

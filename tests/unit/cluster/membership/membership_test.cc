@@ -207,6 +207,17 @@ class MembershipTest : public testing::Test {
     return Commit(RaiseGeneration(keys_, record, std::move(meta),
                                   StoreOp::Put(keys_.Event("x"), "")));
   }
+  // At this very moment.
+  void Raised(uint64_t generation) {
+    const KeyValue record = *Find(keys_.Meta());
+    store::v1::Meta meta;
+    ASSERT_TRUE(meta.ParseFromString(record.value));
+    meta.set_generation(generation);
+    ASSERT_TRUE(service_
+                    .Apply(RaiseGeneration(keys_, record, std::move(meta),
+                                           StoreOp::Put(keys_.Event("x"), "")))
+                    .succeeded);
+  }
   void Write(std::vector<StoreOp> ops) {
     Scheduler& lane = world_.AddLane("operator");
     auto client = service_.NewClient(lane);
@@ -474,6 +485,45 @@ TEST_F(MembershipTest, ADoubtedNodeFreezesUntilTheStoreSaysThatItLives) {
   EXPECT_GE(sequence(), before + 9);
 }
 
+// Each closes the fence again; but the answer to a beat that was sent after the
+// first is waited for.
+TEST_F(MembershipTest, DoubtsThatComeFasterThanAnswersDoNotKeepItFrozen) {
+  auto a = Join("a");
+  int open = 0;
+  for (int i = 0; i < 200; ++i) {
+    a->strand->Post([&] { a->membership->Doubted(); });
+    world_.RunFor(kLatency / 2);
+    open += a->membership->fence().Check(a->Now());
+  }
+  EXPECT_GE(open, 5);
+  EXPECT_EQ(a->reaped, 0);
+  // What the last doubt knew is asked, too.
+  ASSERT_TRUE(Bury("a", (*a->joined)->epoch));
+  a->strand->Post([&] { a->membership->Doubted(); });
+  world_.RunFor(absl::Milliseconds(150));
+  EXPECT_EQ(a->reaped, 1);
+}
+
+// At each moment of a join; in steps of half of the store's latency.
+TEST_F(MembershipTest, WhoLeavesWhileItJoinsLeavesNoRecord) {
+  bool was_there = false;
+  for (int steps = 0; steps < 12; ++steps) {
+    auto a = Make("a");
+    StartJoin(*a);
+    world_.RunFor(steps * kLatency / 2);
+    was_there = was_there || (IsThere("a") && !a->joined.has_value());
+    const bool joined = a->joined.has_value();
+    bool left = false;
+    a->strand->Post([&] { a->membership->Leave([&] { left = true; }); });
+    ASSERT_TRUE(world_.RunUntil([&] { return left; }, absl::Seconds(1)));
+    world_.RunFor(absl::Seconds(1));
+    EXPECT_FALSE(IsThere("a")) << steps;
+    EXPECT_EQ(a->joined.has_value(), joined) << steps;
+    EXPECT_FALSE(a->membership->fence().Check(a->Now()));
+  }
+  EXPECT_TRUE(was_there);
+}
+
 TEST_F(MembershipTest, LeavingFreesTheIdAtOnce) {
   auto a = Join("a");
   auto b = Join("b");
@@ -698,6 +748,92 @@ TEST_F(MembershipTest, ARaisedGenerationEndsAllEpochsAndStandsForTheirGraves) {
       again->membership->MayClaimFrom("b", static_cast<int64_t>(of_b.revision))
           .not_before,
       joining + absl::Milliseconds(3750));
+}
+
+// It is raised between the moments in which a node reads and joins.
+TEST_F(MembershipTest, NobodyJoinsUnderAGenerationThatWasRaisedMeanwhile) {
+  auto a = Join("a");
+  auto b = Make("b");
+  StartJoin(*b);
+  // Its request to read has arrived, its answer is on its way.
+  world_.RunFor(kLatency + absl::Milliseconds(1));
+  ASSERT_FALSE(IsThere("b"));
+  Raised(2);
+  world_.RunFor(absl::Milliseconds(100));
+  ASSERT_TRUE(b->joined.has_value() && b->joined->ok());
+  EXPECT_EQ((*b->joined)->epoch.generation, 2u);
+  EXPECT_EQ(b->generations, (std::vector<uint64_t>{1, 2}));
+}
+
+// The raise ends the epoch that the node waited for.
+TEST_F(MembershipTest, WhoWaitsForAnotherReadsTheGenerationAgain) {
+  Kill(Join("a"));
+  auto again = Make("a");
+  StartJoin(*again);
+  world_.RunFor(absl::Seconds(1));
+  ASSERT_FALSE(again->joined.has_value());
+  Raised(2);
+  world_.RunFor(absl::Seconds(1));
+  ASSERT_TRUE(again->joined.has_value() && again->joined->ok());
+  EXPECT_EQ((*again->joined)->epoch.generation, 2u);
+}
+
+// -- Rejoining together -------------------------------------------------------
+
+TEST_F(MembershipTest, ThoseWhoLostTheirEpochsTogetherRejoinOneByOne) {
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (int i = 0; i < 12; ++i) nodes.push_back(Join(absl::StrCat("n", i)));
+  Raised(2);
+  ASSERT_TRUE(world_.RunUntil(
+      [&] {
+        for (const auto& node : nodes) {
+          if (node->reaped == 0) return false;
+        }
+        return true;
+      },
+      absl::Seconds(2)));
+  std::vector<std::unique_ptr<Node>> again;
+  for (const auto& node : nodes) {
+    const auto known = node->membership->Companions();
+    EXPECT_EQ(known.size(), 12u) << node->name;
+    again.push_back(
+        Make(node->name, Profile(), [&known](MembershipOptions& options) {
+          options.known_before = known;
+          options.min_generation = 1;
+        }));
+    StartJoin(*again.back());
+  }
+  const auto count = [&] {
+    int joined = 0;
+    for (const auto& node : again) joined += node->joined.has_value();
+    return joined;
+  };
+  // In no tenth of the spread come more than half of them.
+  int before = 0;
+  int parts = 0;
+  for (int i = 0; i < 11; ++i) {
+    world_.RunFor(absl::Milliseconds(200));
+    EXPECT_LE(count() - before, 6);
+    parts += count() > before;
+    before = count();
+  }
+  EXPECT_EQ(before, 12);
+  EXPECT_GE(parts, 4);
+}
+
+TEST_F(MembershipTest, ASingleNodeRejoinsAtOnce) {
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (int i = 0; i < 3; ++i) nodes.push_back(Join(absl::StrCat("n", i)));
+  ASSERT_TRUE(Bury("n1", (*nodes[1]->joined)->epoch));
+  world_.RunFor(absl::Seconds(1));
+  ASSERT_EQ(nodes[1]->reaped, 1);
+  auto again = Make("n1", Profile(), [&](MembershipOptions& options) {
+    options.known_before = nodes[1]->membership->Companions();
+    EXPECT_EQ(options.known_before.size(), 3u);
+  });
+  StartJoin(*again);
+  world_.RunFor(absl::Milliseconds(100));
+  EXPECT_TRUE(again->joined.has_value() && again->joined->ok());
 }
 
 // -- What a node remembers of earlier runs ------------------------------------

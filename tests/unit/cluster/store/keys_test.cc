@@ -52,6 +52,10 @@ TEST(KeysTest, ParseInvertsEachKey) {
     ASSERT_TRUE(supervisor.ok()) << supervisor.status();
     EXPECT_EQ(supervisor->kind, Keys::Kind::kSupervisor);
     EXPECT_EQ(supervisor->id, id);
+    const auto attested = keys.Parse(keys.Attested(id));
+    ASSERT_TRUE(attested.ok()) << attested.status();
+    EXPECT_EQ(attested->kind, Keys::Kind::kAttested);
+    EXPECT_EQ(attested->id, id);
     const auto child = keys.Parse(keys.Child(id, "c/d"));
     ASSERT_TRUE(child.ok()) << child.status();
     EXPECT_EQ(child->kind, Keys::Kind::kChild);

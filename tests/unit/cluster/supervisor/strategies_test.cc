@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "cluster/membership/reap.h"
 #include "cluster/supervisor/env.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -154,16 +155,12 @@ TEST_F(StrategiesTest, AnAttestedCrashOfANodeIsOneRestartEvent) {
     const std::string node = SimCluster::NodeName(victim);
     const Epoch epoch = cluster_.node(victim).runtime().epoch();
     cluster_.KillNode(victim);
-    store::v1::EventRecord event;
-    event.set_kind("node.attested");
-    event.set_node(node);
-    *event.mutable_old_epoch() = epoch.ToProto();
-    Txn txn;
-    txn.then.push_back(StoreOp::Delete(cluster_.keys().Node(node)));
-    txn.then.push_back(StoreOp::Delete(cluster_.keys().Heartbeat(node)));
-    txn.then.push_back(PutEvent(cluster_.keys(), node, event,
-                                cluster_.world().clock().Wall(),
-                                absl::StrCat("0000000", round)));
+    Txn txn = AttestedReap(
+        cluster_.keys(), node, static_cast<int64_t>(epoch.revision),
+        PutEvent(cluster_.keys(), node,
+                 EndOfNode("node.attested", node, epoch, "killed", {}),
+                 cluster_.world().clock().Wall(),
+                 absl::StrCat("0000000", round)));
     bool done = false;
     cluster_.store_client(via).Commit(
         std::move(txn), absl::Seconds(1),

@@ -3,6 +3,7 @@
 #ifndef MUSTER_TESTS_UNIT_CLUSTER_SUPERVISOR_SUPERVISOR_FIXTURE_H_
 #define MUSTER_TESTS_UNIT_CLUSTER_SUPERVISOR_SUPERVISOR_FIXTURE_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "cluster/store/event.h"
@@ -39,6 +42,11 @@ using counter::v1::ResetRequest;
 struct Script {
   std::map<std::string, int> starts;
   std::map<std::string, int> failing_inits;
+  // So many times the factory throws.
+  int failing_factories = 0;
+  // Asked of each transaction of a node before it is sent; may be empty. True:
+  // its answer is lost.
+  std::function<bool(int node, const Txn& txn)> on_commit;
   // Stops as they happen; for servers that trap exits.
   std::vector<std::string> stopped;
   // Starts that succeeded and stops, as they happen.
@@ -90,6 +98,45 @@ class Scripted final : public counter::v1::CounterServer {
   int64_t value_ = 0;
 };
 
+// Asks the script before each transaction.
+class ScriptedStore final : public Store {
+ public:
+  ScriptedStore(int node, std::unique_ptr<Store> store,
+                std::shared_ptr<Script> script)
+      : node_(node), store_(std::move(store)), script_(std::move(script)) {}
+
+  void Commit(Txn txn, absl::Duration timeout, Done<TxnResult> done) override {
+    if (script_->on_commit && script_->on_commit(node_, txn)) {
+      done = [inner =
+                  std::move(done)](const absl::StatusOr<TxnResult>&) mutable {
+        inner(Error(absl::StatusCode::kDeadlineExceeded, "TIMEOUT", "lost")
+                  .Unknown()
+                  .status());
+      };
+    }
+    store_->Commit(std::move(txn), timeout, std::move(done));
+  }
+  void List(std::string prefix, absl::Duration timeout,
+            Done<RangeResult> done) override {
+    store_->List(std::move(prefix), timeout, std::move(done));
+  }
+  std::unique_ptr<Watch> Follow(std::string prefix, int64_t from,
+                                WatchHandler handler) override {
+    return store_->Follow(std::move(prefix), from, std::move(handler));
+  }
+  void Compact(int64_t revision, absl::Duration timeout,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    store_->Compact(revision, timeout, std::move(done));
+  }
+  bool embedded() const override { return false; }
+  std::string ToString() const override { return "scripted"; }
+
+ private:
+  const int node_;
+  const std::unique_ptr<Store> store_;
+  const std::shared_ptr<Script> script_;
+};
+
 class ClusterSupervisorTest : public testing::Test {
  protected:
   explicit ClusterSupervisorTest(int nodes = 3)
@@ -101,8 +148,16 @@ class ClusterSupervisorTest : public testing::Test {
     SimClusterOptions options;
     options.types = {ServerType<Scripted>(
         "scripted", [script = script_]() -> std::unique_ptr<GenServer> {
+          if (script->failing_factories > 0) {
+            --script->failing_factories;
+            throw std::runtime_error("no such model");
+          }
           return std::make_unique<Scripted>(script);
         })};
+    options.wrap_store = [script = script_](int node,
+                                            std::unique_ptr<Store> store) {
+      return std::make_unique<ScriptedStore>(node, std::move(store), script);
+    };
     return options;
   }
 
