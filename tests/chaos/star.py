@@ -55,6 +55,8 @@ class Star:
         self._made = []
         # Rules of the router by what was cut, each with its own priority.
         self._cuts = {}
+        # How many there have been.
+        self.cuts = 0
         self._priorities = itertools.count(100)
         try:
             self._namespace("router")
@@ -106,6 +108,7 @@ class Star:
             rules.append(["priority", str(next(self._priorities))] + rule +
                          ["blackhole"])
         self._cuts[key] = rules
+        self.cuts += 1
         for rule in rules:
             self._in_router("ip", "rule", "add", *rule)
 
@@ -134,6 +137,15 @@ class Star:
     def sent(self, place):
         """Packets that a place has sent so far, as its interface counts."""
         return self._counter(place, "tx_packets")
+
+    def resent(self, place):
+        """TCP segments that a place has sent again so far, since nobody said
+        that they had arrived."""
+        text = _run("ip", "netns", "exec", self._prefix + place, "cat",
+                    "/proc/net/snmp")
+        names, values = [line.split() for line in text.splitlines()
+                         if line.startswith("Tcp:")]
+        return int(values[names.index("RetransSegs")])
 
     def received(self, place):
         return self._counter(place, "rx_packets")
