@@ -24,6 +24,7 @@ class Tls:
         self._muster = muster
         self._directory = directory
         self._ca = directory + "/ca"
+        os.makedirs(directory, exist_ok=True)
         self._run("tls", "init", "--dir", self._ca, "--trust-domain",
                   "muster.test", "--cluster", cluster)
 
@@ -165,6 +166,10 @@ class Cluster:
 
     def client_flags(self):
         return ["--tls-dir", self._client]
+
+    def client_tls(self):
+        """Directory of the clients' certificate."""
+        return self._client
 
     def endpoint(self, name):
         return "%s:%d" % (self.star.address(name), NODE_PORT)

@@ -81,6 +81,28 @@ class Star:
                            stderr=subprocess.DEVNULL)
         self._made = []
 
+    def namespace(self, place):
+        """The name of its network namespace."""
+        return self._prefix + place
+
+    def detour(self, place, device):
+        """Sends what goes from and to a place through devices of this name in
+        its namespace and in the router's, which somebody else has made. What
+        was connected stays so."""
+        router = self._prefix + "router"
+        for where in self._prefix + place, router:
+            _run("ip", "-n", where, "link", "set", device, "up")
+        _run("ip", "-n", router, "route", "add", self.address(place) + "/32",
+             "dev", device)
+        _run("ip", "-n", self._prefix + place, "route", "replace", "default",
+             "dev", device, "src", self.address(place))
+
+    def undo_detour(self, place, device):
+        _run("ip", "-n", self._prefix + place, "route", "replace", "default",
+             "via", "10.77.%d.1" % self._places[place])
+        _run("ip", "-n", self._prefix + "router", "route", "del",
+             self.address(place) + "/32", "dev", device)
+
     def address(self, place):
         return "10.77.%d.2" % self._places[place]
 
