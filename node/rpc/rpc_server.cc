@@ -11,6 +11,7 @@
 #include "grpc/compression.h"
 #include "grpc/support/time.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "node/types/status.h"
@@ -43,6 +44,10 @@ void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxSendMessageSize(bytes_max);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                               options.streams_max);
+  // Bounds what the limit of streams does not: it counts only for a client that
+  // has acknowledged it.
+  builder->SetResourceQuota(
+      grpc::ResourceQuota("muster").Resize(options.connection_bytes_max));
   // Room for 8 KiB of the client's, which OutsideCall refuses in words, and
   // for the headers that gRPC itself sends.
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
@@ -68,10 +73,11 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
     RpcServerOptions options, std::vector<grpc::Service*> extra,
     std::function<void(grpc::ServerBuilder*)> extend) {
   if (options.message_bytes_max == 0 ||
-      options.message_bytes_max > kMessageBytesCap || options.streams_max < 1) {
+      options.message_bytes_max > kMessageBytesCap || options.streams_max < 1 ||
+      options.connection_bytes_max < options.message_bytes_max) {
     return Error(absl::StatusCode::kInvalidArgument, "BAD_OPTION",
                  "message_bytes_max is from 1 byte to 16 MiB, streams_max at "
-                 "least 1")
+                 "least 1, connection_bytes_max at least message_bytes_max")
         .NotExecuted();
   }
   if ((options.credentials == nullptr) != (options.authorizer == nullptr)) {

@@ -45,6 +45,10 @@ struct RpcServerOptions {
   size_t message_bytes_max = size_t{4} << 20;
   // Calls at a time on one connection; further ones wait in the client.
   int streams_max = 1024;
+  // What all connections together may hold in gRPC's buffers. Near it gRPC
+  // closes idle connections, then cancels streams. Too small ends honest
+  // streams under load; too large lets few clients take the node's memory.
+  size_t connection_bytes_max = size_t{256} << 20;
   // File descriptors that clients may not take (ListenerOptions).
   ListenerOptions listener;
   // Told when connections begin to be refused; outlives the server. Null:

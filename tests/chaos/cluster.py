@@ -104,7 +104,7 @@ class Cluster:
                  casts=200, etcd_flags=(), node_extras=None):
         """`node_extras(cluster, name)`: what a node's start has beyond the
         usual: its `prefix`, a command that runs it, its `flags` and its
-        `environment`."""
+        `environment`; its `log`, if that is in a mount namespace of its own."""
         self.binaries = binaries
         self.directory = tempfile.mkdtemp(prefix="nemesis.",
                                           dir=os.environ.get("TEST_TMPDIR"))
@@ -191,6 +191,8 @@ class Cluster:
             "%s/%s.log" % (self.directory, name),
             dict({"CHAOS_RECORD": self.record(name)},
                  **extras.get("environment", {})))
+        if "log" in extras:
+            node.log_path = "/proc/%d/root%s" % (node.pid, extras["log"])
         self.nodes[name] = node
         self._started.append(node)
         return node

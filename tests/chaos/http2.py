@@ -119,16 +119,24 @@ class Connection:
     """A connection to a node, over TLS if there is a directory with a
     certificate."""
 
-    def __init__(self, address, tls_dir="", timeout=10, greet=True):
+    def __init__(self, address, tls_dir="", timeout=10, greet=True,
+                 tls_context=None):
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls_dir:
-            self.socket = context(tls_dir).wrap_socket(
-                self.socket, server_hostname="node")
+            tls_context = context(tls_dir)
+        if tls_context:
+            self.socket = tls_context.wrap_socket(self.socket,
+                                                  server_hostname="node")
         self._decoder = Decoder()
         self._received = b""
         self._stream = -1
+        # What may be sent: on all streams (0), and beyond the first on each.
+        self._windows = {0: 65535}
+        self._first_window = 65535
+        # How streams have ended.
+        self._ended = {}
         if greet:
             self.send(PREFACE + frame(SETTINGS, 0, 0, b""))
 
@@ -173,39 +181,66 @@ class Connection:
 
     def answer(self, stream):
         """How a call ended: gRPC's status, or what HTTP/2 said instead."""
-        while True:
-            kind, flags, which, payload = self.read_frame()
-            if kind == SETTINGS and not flags & ACK:
-                self.send(frame(SETTINGS, ACK, 0, b""))
-            elif kind == PING and not flags & ACK:
-                self.send(frame(PING, ACK, 0, payload))
-            elif kind == GOAWAY:
-                return "goaway %d" % int.from_bytes(payload[4:8], "big")
-            elif kind == HEADERS:
-                fields = dict(self._decoder.decode(payload))
-                if which != stream:
-                    continue
-                if "grpc-status" in fields:
-                    return int(fields["grpc-status"])
-                if fields.get(":status") != "200":
-                    return "http " + fields.get(":status", "?")
-            elif kind == RST_STREAM and which == stream:
-                return "reset %d" % int.from_bytes(payload, "big")
+        while stream not in self._ended:
+            self._take(*self.read_frame())
+        return self._ended.pop(stream)
+
+    def _take(self, kind, flags, stream, payload):
+        if kind == SETTINGS and not flags & ACK:
+            for at in range(0, len(payload), 6):
+                name, value = struct.unpack(">HI", payload[at:at + 6])
+                if name == 4:  # What a stream may send at first.
+                    self._first_window = value
+            self.send(frame(SETTINGS, ACK, 0, b""))
+        elif kind == PING and not flags & ACK:
+            self.send(frame(PING, ACK, 0, payload))
+        elif kind == WINDOW_UPDATE:
+            self._windows[stream] = self._windows.get(stream, 0) + \
+                int.from_bytes(payload, "big")
+        elif kind == GOAWAY:
+            raise Closed("goaway %d" % int.from_bytes(payload[4:8], "big"))
+        elif kind == HEADERS:
+            fields = dict(self._decoder.decode(payload))
+            if "grpc-status" in fields:
+                self._ended.setdefault(stream, int(fields["grpc-status"]))
+            elif fields.get(":status") != "200":
+                self._ended.setdefault(stream, "http " +
+                                       fields.get(":status", "?"))
+        elif kind == RST_STREAM:
+            self._ended.setdefault(stream, "reset %d" %
+                                   int.from_bytes(payload, "big"))
 
     def call(self, path, body, more=()):
         """One call: gRPC's status, or what HTTP/2 said instead."""
         stream = self.next_stream()
-        self.send(frame(HEADERS, END_HEADERS, stream, request(path, more)))
-        self.send_data(stream, body)
-        return self.answer(stream)
+        try:
+            self.send(frame(HEADERS, END_HEADERS, stream, request(path, more)))
+            self.send_data(stream, body)
+            return self.answer(stream)
+        except Closed as why:
+            if str(why).startswith("goaway"):
+                return str(why)
+            raise
 
     def send_data(self, stream, body):
-        """In frames of 16 KiB, and no more than a fresh window takes."""
-        pieces = [body[i:i + 16384] for i in range(0, len(body), 16384)] or [
-            b""]
-        for i, piece in enumerate(pieces):
-            last = END_STREAM if i == len(pieces) - 1 else 0
-            self.send(frame(DATA, last, stream, piece))
+        """As much at a time as the other side takes; all of it, or until it
+        has answered."""
+        rest = body
+        while True:
+            room = min(16384, self._windows[0],
+                       self._first_window + self._windows.get(stream, 0))
+            if rest and room <= 0:
+                self._take(*self.read_frame())
+                if stream in self._ended:
+                    return
+                continue
+            piece, rest = rest[:room], rest[room:]
+            for window in 0, stream:
+                self._windows[window] = self._windows.get(window, 0) - \
+                    len(piece)
+            self.send(frame(DATA, 0 if rest else END_STREAM, stream, piece))
+            if not rest:
+                return
 
 
 def context(tls_dir):

@@ -61,8 +61,11 @@ class Program:
         return self.process.poll() is None
 
     def log(self):
-        with open(self.log_path, errors="replace") as f:
-            return f.read()
+        try:
+            with open(self.log_path, errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""  # Not there yet, or gone with its OS process.
 
     def children(self):
         """Process ids of its children that live."""

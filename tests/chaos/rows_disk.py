@@ -234,7 +234,7 @@ def _small_disk(cluster, name):
     return {"prefix": [
         "/bin/sh", "-c", "mount -t tmpfs -o size=256k nemesis %s && "
         "exec \"$@\" 2>>%s/log" % (where, where), "sh"],
-        "flags": ["--data-dir", where + "/data"]}
+        "flags": ["--data-dir", where + "/data"], "log": where + "/log"}
 
 
 @row("F21", "the disk with a node's log and data directory is full",

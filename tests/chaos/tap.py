@@ -52,7 +52,7 @@ class Link:
         self._waiting = []
         self._number = 0
         self.did = {"packets": 0, "lost": 0, "duplicated": 0, "reordered": 0,
-                    "delayed": 0, "dropped_full": 0}
+                    "delayed": 0, "not_taken": 0}
         self.late = 0.0
 
     def _chance(self, what):
@@ -86,8 +86,8 @@ class Link:
             self.late = max(self.late, now - due)
             try:
                 os.write(out, packet)
-            except BlockingIOError:
-                self.did["dropped_full"] += 1
+            except OSError:  # It is full, or not up yet.
+                self.did["not_taken"] += 1
         return max(0, min(1, self._waiting[0][0] - now)) if self._waiting \
             else 1
 
