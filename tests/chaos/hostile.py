@@ -43,6 +43,11 @@ def _varint(value):
     return bytes(out)
 
 
+def an_id():
+    """Field 1: an id that no other call has."""
+    return b"\x08" + _varint(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
 # --- Bad input: what a request is and how a call with it may end. ------------
 
 
@@ -56,8 +61,9 @@ def bad_inputs(name):
          {INVALID}),
         ("a length that is not there", ADD, message(b"\x22\x7fabc"), here,
          {INVALID}),
-        ("another wire type", ADD, message(b"\x0a\x01a"), here, {OK, INVALID}),
-        ("an unknown field", ADD, message(b"\x08\x01" + b"\x9a\x06\x01a"), here,
+        ("another wire type", ADD, message(an_id() + b"\x12\x01a"), here,
+         {OK, INVALID}),
+        ("an unknown field", ADD, message(an_id() + b"\x9a\x06\x01a"), here,
          {OK}),
         ("groups, 10,000 deep", ADD, message(b"\xa3\x06" * 10000), here,
          {INVALID}),
@@ -75,7 +81,7 @@ def bad_inputs(name):
          {13, INVALID, 2, "reset 1", "reset 2"}),
         ("a compressed message", ADD, message(b"abc", flags=1), here,
          {INVALID, UNIMPLEMENTED, 13}),
-        ("two messages", ADD, message(b"") + message(b""), here,
+        ("two messages", READ, message(b"") + message(b""), here,
          {OK, INVALID, 13, UNIMPLEMENTED}),
         ("no message", ADD, b"", here, {INVALID, 13, UNIMPLEMENTED}),
         ("no name", READ, message(b""), [], {INVALID, 5}),
@@ -126,8 +132,8 @@ def garbage(address, tls_dir, seed, count):
            "noise after the preface": 0, "flipped bits": 0}
     good = (http2.PREFACE + frame(SETTINGS, 0, 0, b"") +
             frame(HEADERS, END_HEADERS, 1,
-                  request(ADD, [("muster-name", "n0")])) +
-            frame(DATA, END_STREAM, 1, message(b"\x08\x01")))
+                  request(READ, [("muster-name", "n0")])) +
+            frame(DATA, END_STREAM, 1, message(b"")))
     for turn in range(int(count)):
         kind = sorted(did)[turn % len(did)]
         noise = rng.randbytes(rng.randrange(1, 4096))

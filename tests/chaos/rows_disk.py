@@ -280,10 +280,11 @@ def full_disk(t, trials):
 
 
 def _fill_disk(disk):
-    with open(disk + "/fill", "ab", buffering=0) as f:
-        for size in (4096, 1):
+    """To the last byte of the log's last page."""
+    for name, size in (("fill", 4096), ("fill", 1), ("log", 1)):
+        with open("%s/%s" % (disk, name), "ab", buffering=0) as f:
             try:
                 while True:
-                    f.write(b"x" * size)
+                    f.write(b"\n" * size)
             except OSError:
                 pass
