@@ -6,7 +6,6 @@ import queue
 import subprocess
 import tempfile
 import threading
-import time
 
 import processes
 import star
@@ -227,13 +226,13 @@ class Cluster:
     def end_records(self):
         """Writes what runs at the end, lets what is under way end, ends the
         nodes, and returns the files."""
-        children = self.children()
+        self.await_members()
+        children = self.await_running()
         self.note("phase", op="heal")
         for load in [self.load] + self._more_loads:
             load.end()
         for name, child in children.items():
-            if child["state"] == "running":
-                self.note("running", key=name, node=child["node"])
+            self.note("running", key=name, node=child["node"])
         self.note("phase", op="end")
         self._follower.process.stdin.close()
         if self._follower.process.wait(20) != 0:
@@ -341,20 +340,19 @@ class Cluster:
                 for c in s["children"]}
 
     def await_running(self, without=()):
-        """Until every name runs on a node that lives; seconds it took."""
-        start = time.monotonic()
-
+        """Until every name runs on a node that lives; all children then."""
         def running():
             try:
                 children = self.children(without)
                 alive = self.members(without)
             except RuntimeError:
-                return False
-            return (sorted(children) == sorted(self.names) and
+                return None
+            if (sorted(children) == sorted(self.names) and
                     all(c["state"] == "running" and c["node"] in alive
-                        for c in children.values()))
-        await_true("all children run", running, step=0.1)
-        return time.monotonic() - start
+                        for c in children.values())):
+                return children
+            return None
+        return await_true("all children run", running, step=0.1)
 
     def await_members(self, without=()):
         def all_there():
