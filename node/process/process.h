@@ -29,7 +29,6 @@
 #include "node/process/crash_report.h"
 #include "node/process/mailbox.h"
 #include "node/process/message.h"
-#include "node/process/overload.h"
 #include "node/process/process_body.h"
 #include "node/process/result.h"
 #include "node/process/runtime.h"
@@ -487,7 +486,6 @@ class Process final : public Task,
   absl::AnyInvocable<void(absl::Status)> started_;
   Context context_;
   Envelope current_;
-  internal::Overload overload_;
   std::optional<HandlerResult> result_;
   std::optional<ExitReason> ending_;  // Finish with this.
   std::optional<Info> continue_;

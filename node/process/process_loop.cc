@@ -162,7 +162,6 @@ Process::Work Process::NextWork(bool fence_open) {
   }
   if (moving_ == Moving::kAsked) return leave();  // It owes a reply.
   if (suspended_) return leave();                 // otp Y3, Y4
-  overload_.Idle();
   if (timeout_due_) {
     timeout_due_ = false;
     timeout_armed_ = false;
@@ -283,13 +282,11 @@ void Process::Dispatch(Work work) {
         RefuseFrozen();
         return;
       }
-      // Expired work is dropped before it runs (otp 16.3).
-      if (!overload_.Turn(runtime_->clock().Boot(),
-                          current_.request->meta.deadline)) {
+      if (current_.request->meta.deadline <= runtime_->clock().Boot()) {
+        // Expired work is dropped before it runs (otp 16.3).
         current_.slot->Fail(Error(absl::StatusCode::kDeadlineExceeded,
                                   "TIMEOUT",
-                                  "when the call's turn came, it had expired "
-                                  "or could not be finished in time"));
+                                  "the call expired before its turn came"));
         FinishCurrent();
         return;
       }
@@ -302,13 +299,11 @@ void Process::Dispatch(Work work) {
       });
       return;
     case Envelope::Kind::kCast:
-      overload_.Other();
       Invoke(Stage::kCast, [this, method] {
         return body_->OnCast(method, current_.request->payload, context_);
       });
       return;
     case Envelope::Kind::kInfo:
-      overload_.Other();
       if (current_.down_ref.id != 0) {
         DisownMonitor(current_.down_ref.id);
         if (flushed_downs_.erase(current_.down_ref.id) > 0) {
@@ -321,7 +316,6 @@ void Process::Dispatch(Work work) {
              [this] { return body_->OnInfo(current_.info, context_); });
       return;
     case Envelope::Kind::kExit: {
-      overload_.Other();
       if (IsOrderToEnd(*current_.exit)) {  // Never reaches HandleInfo.
         BeginTerminate(current_.exit->reason);
         return;
