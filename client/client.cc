@@ -433,7 +433,8 @@ class Client::Call : public std::enable_shared_from_this<Call> {
   }
 
   void OnAnswer(const grpc::Status& status) {
-    const Epoch epoch = EpochOf(*context_unlocked());
+    const grpc::ClientContext& context = *context_unlocked();
+    const Epoch epoch = EpochOf(context);
     if (!sent_.name.empty()) core_->seen().See(sent_.name, epoch);
     if (status.ok()) {
       (void)core_->Settle(endpoint_, absl::OkStatus());
@@ -442,7 +443,7 @@ class Client::Call : public std::enable_shared_from_this<Call> {
       return Finish(std::move(result));
     }
     if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
-        NeverSent(*context_unlocked(), core_->target(endpoint_))) {
+        NeverSent(context, core_->target(endpoint_))) {
       return GoOn();  // The connection went while the call was on its way
                       // there.
     }

@@ -325,6 +325,7 @@ absl::Status RunIncarnation(
   GrpcTransportOptions transport_options;
   RpcServerOptions rpc_options;
   rpc_options.listen = *listen;
+  rpc_options.logger = logger;
   if (tls.credentials != nullptr) {
     transport_options.credentials = [&tls](const std::string& node) {
       return tls.credentials->ForNode(node);

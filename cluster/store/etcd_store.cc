@@ -51,6 +51,10 @@ int Milliseconds(absl::Duration span) {
   return static_cast<int>(absl::ToInt64Milliseconds(span));
 }
 
+// How long sent bytes may stay unacknowledged by the other side's kernel before
+// a connection is given up and made anew.
+constexpr absl::Duration kUnacknowledgedMax = absl::Seconds(3);
+
 grpc::ChannelArguments ChannelArgumentsFor(const EtcdStoreOptions& options) {
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -65,6 +69,12 @@ grpc::ChannelArguments ChannelArgumentsFor(const EtcdStoreOptions& options) {
   // The name is misleading: gRPC 1.51 takes it as the time to connect.
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
               Milliseconds(options.connect_timeout));
+  // Not for its pings, which etcd does not like (guarantees E8) and which are
+  // an hour apart: with a keep-alive gRPC sets TCP_USER_TIMEOUT. Without that a
+  // connection that was cut off for a minute is silent for another one, until
+  // TCP tries again.
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(absl::Hours(1)));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(kUnacknowledgedMax));
   args.SetMaxReceiveMessageSize(options.receive_bytes_max);
   return args;
 }

@@ -1,11 +1,7 @@
 #include "node/rpc/rpc_server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <limits>
@@ -15,6 +11,7 @@
 #include "grpc/compression.h"
 #include "grpc/support/time.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "node/types/status.h"
@@ -24,40 +21,8 @@ namespace {
 
 constexpr size_t kMessageBytesCap = size_t{16} << 20;
 
-// What the system says to listening on `address`; 0: it would work now. gRPC
-// only says that it failed.
-int ListenErrno(const NodeAddress& address) {
-  const int family = address.v6 ? AF_INET6 : AF_INET;
-  const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return errno;
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  sockaddr_storage storage = {};
-  socklen_t size = 0;
-  if (address.v6) {
-    auto* const in6 = reinterpret_cast<sockaddr_in6*>(&storage);
-    in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(address.port);
-    inet_pton(AF_INET6, address.host.c_str(), &in6->sin6_addr);
-    size = sizeof(*in6);
-  } else {
-    auto* const in = reinterpret_cast<sockaddr_in*>(&storage);
-    in->sin_family = AF_INET;
-    in->sin_port = htons(address.port);
-    inet_pton(AF_INET, address.host.c_str(), &in->sin_addr);
-    size = sizeof(*in);
-  }
-  int error = 0;
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&storage), size) != 0 ||
-      listen(fd, 1) != 0) {
-    error = errno;
-  }
-  close(fd);
-  return error;
-}
-
-Error CannotListen(const NodeAddress& address) {
-  const int error = ListenErrno(address);
+// `error`: what the system says; 0: nothing.
+Error CannotListen(const NodeAddress& address, int error) {
   if (error == EADDRINUSE) {
     return Error(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
                  absl::StrCat("another process listens on ", address.ToString(),
@@ -77,10 +42,12 @@ void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
   const int bytes_max = static_cast<int>(options.message_bytes_max);
   builder->SetMaxReceiveMessageSize(bytes_max);
   builder->SetMaxSendMessageSize(bytes_max);
-  // Two servers on one port would each get some of the connections.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                               options.streams_max);
+  // Bounds what the limit of streams does not: it counts only for a client that
+  // has acknowledged it.
+  builder->SetResourceQuota(
+      grpc::ResourceQuota("muster").Resize(options.connection_bytes_max));
   // Room for 8 KiB of the client's, which OutsideCall refuses in words, and
   // for the headers that gRPC itself sends.
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
@@ -106,10 +73,11 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
     RpcServerOptions options, std::vector<grpc::Service*> extra,
     std::function<void(grpc::ServerBuilder*)> extend) {
   if (options.message_bytes_max == 0 ||
-      options.message_bytes_max > kMessageBytesCap || options.streams_max < 1) {
+      options.message_bytes_max > kMessageBytesCap || options.streams_max < 1 ||
+      options.connection_bytes_max < options.message_bytes_max) {
     return Error(absl::StatusCode::kInvalidArgument, "BAD_OPTION",
                  "message_bytes_max is from 1 byte to 16 MiB, streams_max at "
-                 "least 1")
+                 "least 1, connection_bytes_max at least message_bytes_max")
         .NotExecuted();
   }
   if ((options.credentials == nullptr) != (options.authorizer == nullptr)) {
@@ -123,15 +91,23 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
           ? ParseLoopbackAddress(options.listen)
           : ParseNodeAddress(options.listen, HostNames::kRefused);
   if (!address.ok()) return address.status();
+  int error = 0;
+  std::unique_ptr<Listener> listener =
+      Listener::Open(*address, options.listener, &error);
+  if (listener == nullptr) return CannotListen(*address, error);
+  address->port = listener->port();
   std::unique_ptr<RpcServer> server(
-      new RpcServer(*std::move(address), options));
+      new RpcServer(*std::move(address), std::move(listener), options));
   absl::Status status = server->Listen(options, extra, extend);
   if (!status.ok()) return status;
   return server;
 }
 
-RpcServer::RpcServer(NodeAddress address, const RpcServerOptions& options)
+RpcServer::RpcServer(NodeAddress address, std::unique_ptr<Listener> listener,
+                     const RpcServerOptions& options)
     : address_(std::move(address)),
+      logger_(options.logger),
+      listener_(std::move(listener)),
       generic_(&backend_, options.message_bytes_max),
       process_(&backend_, options.message_bytes_max, options.authorizer),
       reflection_(&backend_, options.message_bytes_max) {}
@@ -144,7 +120,6 @@ absl::Status RpcServer::Listen(
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
-  int port = 0;
   if (options.credentials != nullptr) {
     options.credentials->SetAuthMetadataProcessor(options.authorizer);
     // So that old certificates leave (guarantees 9.3); gRPC adds a tenth either
@@ -152,11 +127,10 @@ absl::Status RpcServer::Listen(
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 3'600'000);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 30'000);
   }
-  builder.AddListeningPort(address_.ToString(),
-                           options.credentials != nullptr
-                               ? options.credentials
-                               : grpc::InsecureServerCredentials(),
-                           &port);
+  acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      options.credentials != nullptr ? options.credentials
+                                     : grpc::InsecureServerCredentials());
   builder.RegisterCallbackGenericService(&generic_);
   builder.RegisterService(&process_);
   for (grpc::Service* const service : reflection_.services()) {
@@ -168,9 +142,20 @@ absl::Status RpcServer::Listen(
     extend(&builder);
   }
   server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port == 0) return CannotListen(address_);
-  address_.port = static_cast<uint16_t>(port);
+  if (server_ == nullptr) return CannotListen(address_, /*error=*/0);
   SetHealth(false);
+  listener_->Start(
+      [this](int fd) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters
+            connection;
+        connection.fd = fd;
+        acceptor_->HandleNewConnection(&connection);
+      },
+      [this](absl::string_view why) {
+        if (logger_ == nullptr) return;
+        logger_->Error(absl::StrCat("refuses connections on ",
+                                    address_.ToString(), ": ", why));
+      });
   return absl::OkStatus();
 }
 
@@ -194,6 +179,7 @@ void RpcServer::Shutdown(absl::Duration grace) {
     if (shut_down_) return;
     shut_down_ = true;
   }
+  listener_->Stop();
   if (server_ == nullptr) return;
   SetHealth(false);
   const absl::Duration bounded =

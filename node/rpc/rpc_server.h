@@ -20,11 +20,13 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "node/base/log.h"
 #include "node/base/mutex.h"
 #include "node/rpc/address.h"
 #include "node/rpc/authorizer.h"
 #include "node/rpc/backend.h"
 #include "node/rpc/generic_service.h"
+#include "node/rpc/listener.h"
 #include "node/rpc/process_service.h"
 #include "node/rpc/reflection_service.h"
 
@@ -43,6 +45,15 @@ struct RpcServerOptions {
   size_t message_bytes_max = size_t{4} << 20;
   // Calls at a time on one connection; further ones wait in the client.
   int streams_max = 1024;
+  // What all connections together may hold in gRPC's buffers. Near it gRPC
+  // closes idle connections, then cancels streams. Too small ends honest
+  // streams under load; too large lets few clients take the node's memory.
+  size_t connection_bytes_max = size_t{256} << 20;
+  // File descriptors that clients may not take (ListenerOptions).
+  ListenerOptions listener;
+  // Told when connections begin to be refused; outlives the server. Null:
+  // nobody.
+  Logger* logger = nullptr;
 };
 
 // Serves every hosted service (GenericService), muster.process.v1, reflection
@@ -82,13 +93,17 @@ class RpcServer {
   void SetHealth(bool serving);
   // Calls of clients outside that have no answer yet. Any thread.
   size_t calls_under_way() const { return backend_.calls(); }
+  // Connections that were ended at once for want of file descriptors. Any
+  // thread.
+  uint64_t connections_refused() const { return listener_->refused(); }
 
   // Takes no new calls, and ends those that are under way after `grace`.
   // Returns when all have ended. The second call does nothing.
   void Shutdown(absl::Duration grace);
 
  private:
-  RpcServer(NodeAddress address, const RpcServerOptions& options);
+  RpcServer(NodeAddress address, std::unique_ptr<Listener> listener,
+            const RpcServerOptions& options);
 
   absl::Status Listen(const RpcServerOptions& options,
                       const std::vector<grpc::Service*>& extra,
@@ -96,6 +111,11 @@ class RpcServer {
 
   // Constant after Start.
   NodeAddress address_;
+  Logger* const logger_;
+  // Null until gRPC runs.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
+  // Uses the acceptor until it is stopped.
+  const std::unique_ptr<Listener> listener_;
 
   // Have their own synchronization; in this order, because gRPC's threads use
   // the services until the server is gone, and they use the cell.

@@ -6,7 +6,6 @@ import queue
 import subprocess
 import tempfile
 import threading
-import time
 
 import processes
 import star
@@ -24,6 +23,7 @@ class Tls:
         self._muster = muster
         self._directory = directory
         self._ca = directory + "/ca"
+        os.makedirs(directory, exist_ok=True)
         self._run("tls", "init", "--dir", self._ca, "--trust-domain",
                   "muster.test", "--cluster", cluster)
 
@@ -47,15 +47,19 @@ class Tls:
 
 
 class Load:
-    """The client sessions; asks them for probes."""
+    """Client sessions; asks them for probes. Without calls and casts there are
+    no sessions, only what is asked for."""
 
-    def __init__(self, cluster, binary, record, names, calls, casts):
+    def __init__(self, cluster, binary, record, names, calls, casts,
+                 session="load"):
         self._program = processes.Program(
             cluster.star, CLIENTS,
             [binary, "--endpoints", cluster.endpoints(), "--prefix",
              cluster.PREFIX, "--names", str(names), "--record", record,
-             "--session", "load", "--calls", str(calls), "--casts", str(casts)]
-            + cluster.client_flags(),
+             "--session", session, "--calls", str(calls), "--casts",
+             str(casts)] + (["--sessions", "0"] if calls + casts == 0 else
+                            ["--contested"] + cluster.CONTESTED) +
+            cluster.client_flags(),
             record + ".log", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._answers = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -92,9 +96,14 @@ class Cluster:
 
     PREFIX = "n"
     NAME = "nemesis"
+    # Names that processes of the nodes fight for (contender.h).
+    CONTESTED = ["contested/%d" % i for i in range(3)]
 
     def __init__(self, binaries, nodes=5, names=50, members=3, calls=200,
-                 casts=200):
+                 casts=200, etcd_flags=(), node_extras=None):
+        """`node_extras(cluster, name)`: what a node's start has beyond the
+        usual: its `prefix`, a command that runs it, its `flags` and its
+        `environment`; its `log`, if that is in a mount namespace of its own."""
         self.binaries = binaries
         self.directory = tempfile.mkdtemp(prefix="nemesis.",
                                           dir=os.environ.get("TEST_TMPDIR"))
@@ -105,12 +114,15 @@ class Cluster:
         self.etcd = self.load = self._follower = None
         self._notes = open(self.record("harness"), "a", buffering=1)
         self._load_rates = (calls, casts)
+        self._node_extras = node_extras or (lambda cluster, name: {})
         self._started = []
+        self._more_loads = []
         self.star = star.Star(self.node_names + self._etcd_names + [CLIENTS])
         try:
             self._certificates()
             self.etcd = processes.Etcd(self.star, self._etcd_names,
-                                       self.directory, self.tls)
+                                       self.directory, self.tls,
+                                       etcd_flags)
             self._follow_store()
             for name in self.node_names:
                 self.start_node(name)
@@ -132,8 +144,8 @@ class Cluster:
         self.close()
 
     def close(self):
-        for program in [self.load, self._follower] + self._started + [
-                self.etcd]:
+        for program in [self.load, self._follower] + self._more_loads + \
+                self._started + [self.etcd]:
             if program is not None:
                 program.kill()
         self.star.close()
@@ -154,6 +166,10 @@ class Cluster:
     def client_flags(self):
         return ["--tls-dir", self._client]
 
+    def client_tls(self):
+        """Directory of the clients' certificate."""
+        return self._client
+
     def endpoint(self, name):
         return "%s:%d" % (self.star.address(name), NODE_PORT)
 
@@ -162,16 +178,20 @@ class Cluster:
                         if n not in without)
 
     def start_node(self, name, sentinel=True):
+        extras = self._node_extras(self, name)
         node = processes.Node(
-            name, self.star,
+            name, self.star, extras.get("prefix", []) +
             [self.binaries["node"], "node", "start", "--name", name,
              "--cluster", self.NAME, "--listen", self.endpoint(name),
              "--store", "etcd://" + self.etcd.addresses(),
              "--tls-dir", self.tls.directory("node", name),
              "--store-tls-dir", self._store_client] +
-            ([] if sentinel else ["--no-sentinel"]),
+            ([] if sentinel else ["--no-sentinel"]) + extras.get("flags", []),
             "%s/%s.log" % (self.directory, name),
-            {"CHAOS_RECORD": self.record(name)})
+            dict({"CHAOS_RECORD": self.record(name)},
+                 **extras.get("environment", {})))
+        if "log" in extras:
+            node.log_path = "/proc/%d/root%s" % (node.pid, extras["log"])
         self.nodes[name] = node
         self._started.append(node)
         return node
@@ -204,23 +224,47 @@ class Cluster:
             self.directory + "/store.log", stdin=subprocess.PIPE)
 
     def end_records(self):
-        """Writes what runs at the end, lets what is under way end, and returns
-        the files."""
-        children = self.children()
+        """Writes what runs at the end, lets what is under way end, ends the
+        nodes, and returns the files."""
+        self.await_members()
+        children = self.await_running()
         self.note("phase", op="heal")
-        self.load.end()
+        for load in [self.load] + self._more_loads:
+            load.end()
         for name, child in children.items():
-            if child["state"] == "running":
-                self.note("running", key=name, node=child["node"])
+            self.note("running", key=name, node=child["node"])
         self.note("phase", op="end")
         self._follower.process.stdin.close()
         if self._follower.process.wait(20) != 0:
             raise AssertionError("the journal was not followed: " +
                                  self._follower.log())
+        # Their contenders go on otherwise; what those have under way is nobody's
+        # question any more.
+        for node in self.nodes.values():
+            node.kill()
+        for session in self._contenders():
+            self.note("gone", session=session)
         self._notes.close()
         return sorted(os.path.join(self.directory, f)
                       for f in os.listdir(self.directory)
                       if f.endswith(".jsonl"))
+
+    def _contenders(self):
+        sessions = set()
+        for name in self.node_names:
+            if os.path.exists(self.record(name)):
+                with open(self.record(name)) as f:
+                    sessions |= {json.loads(line)["session"] for line in f
+                                 if '"kind":"invoke"' in line}
+        return sorted(sessions)
+
+    def another_load(self, session):
+        """A load without sessions of its own, for what is asked beside the
+        first."""
+        load = Load(self, self.binaries["load"], self.record(session),
+                    len(self.names), 0, 0, session)
+        self._more_loads.append(load)
+        return load
 
     def start_load(self):
         calls, casts = self._load_rates
@@ -250,6 +294,10 @@ class Cluster:
                   flush=True)
 
     # --- Questions -----------------------------------------------------------
+
+    def resent(self):
+        """TCP segments that nodes have sent again so far."""
+        return sum(self.star.resent(name) for name in self.node_names)
 
     def run(self, *arguments, without=(), timeout="10s"):
         """Runs the command line where the clients are; its standard output."""
@@ -292,20 +340,19 @@ class Cluster:
                 for c in s["children"]}
 
     def await_running(self, without=()):
-        """Until every name runs on a node that lives; seconds it took."""
-        start = time.monotonic()
-
+        """Until every name runs on a node that lives; all children then."""
         def running():
             try:
                 children = self.children(without)
                 alive = self.members(without)
             except RuntimeError:
-                return False
-            return (sorted(children) == sorted(self.names) and
+                return None
+            if (sorted(children) == sorted(self.names) and
                     all(c["state"] == "running" and c["node"] in alive
-                        for c in children.values()))
-        await_true("all children run", running, step=0.1)
-        return time.monotonic() - start
+                        for c in children.values())):
+                return children
+            return None
+        return await_true("all children run", running, step=0.1)
 
     def await_members(self, without=()):
         def all_there():

@@ -1,5 +1,6 @@
 // The node binary of nemesis runs: hosts the type `ledger`, and records each
-// execution in the file that CHAOS_RECORD names before it answers.
+// execution in the file that CHAOS_RECORD names before it answers. Two
+// contenders fight others for names.
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -9,7 +10,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "cluster/muster.h"
+#include "tests/chaos/contender.h"
 #include "tests/chaos/ledger.muster.server.h"
 #include "tests/chaos/ledger.pb.h"
 #include "tests/chaos/record.h"
@@ -62,12 +65,18 @@ class Ledger final : public chaos::v1::LedgerServer {
 
   Reply<chaos::v1::AddResponse> Add(const chaos::v1::AddRequest& request,
                                     Context& self) override {
-    return Execute(request.id(), self);
+    const uint64_t id = request.id();
+    const absl::Duration wait = Begun(request);
+    if (wait > absl::ZeroDuration()) co_await self.Sleep(wait);
+    co_return Execute(id, self);
   }
 
   Next Put(const chaos::v1::AddRequest& request, Context& self) override {
-    Execute(request.id(), self);
-    return muster::NoReply();
+    const uint64_t id = request.id();
+    const absl::Duration wait = Begun(request);
+    if (wait > absl::ZeroDuration()) co_await self.Sleep(wait);
+    Execute(id, self);
+    co_return muster::NoReply();
   }
 
   Reply<chaos::v1::AddResponse> Read(const chaos::v1::ReadRequest&,
@@ -89,6 +98,15 @@ class Ledger final : public chaos::v1::LedgerServer {
     record_->Write(Event(kind, self));
   }
 
+  // How long the request's handler is to wait.
+  absl::Duration Begun(const chaos::v1::AddRequest& request) {
+    if (request.deadline_ns() != 0 &&
+        muster::BootNanoseconds() > request.deadline_ns()) {
+      ++expired_;
+    }
+    return absl::Microseconds(request.wait_us());
+  }
+
   chaos::v1::AddResponse Execute(uint64_t id, Context& self) {
     const absl::StatusOr<Epoch> epoch = self.fencing_token();
     HistoryEvent event = Event(EventKind::kBegin, self);
@@ -108,12 +126,14 @@ class Ledger final : public chaos::v1::LedgerServer {
     chaos::v1::AddResponse response;
     response.set_count(count_);
     response.set_node(self.node());
+    response.set_expired(expired_);
     if (epoch.ok()) response.set_epoch(epoch->ToString());
     return response;
   }
 
   const std::shared_ptr<Record> record_;
   int64_t count_ = 0;
+  int64_t expired_ = 0;
 };
 
 }  // namespace
@@ -122,8 +142,11 @@ int main(int argc, char** argv) {
   const char* const path = std::getenv("CHAOS_RECORD");
   const auto record =
       std::make_shared<Record>(path != nullptr ? path : "/dev/null");
-  return muster::Main(argc, argv,
-                      {muster::ServerType<Ledger>("ledger", [record] {
-                        return std::make_unique<Ledger>(record);
-                      })});
+  muster::LocalParts local;
+  local.application = muster::Contender::Tree(record, /*count=*/2);
+  return muster::Main(
+      argc, argv,
+      {muster::ServerType<Ledger>(
+          "ledger", [record] { return std::make_unique<Ledger>(record); })},
+      std::move(local));
 }

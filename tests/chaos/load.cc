@@ -12,6 +12,8 @@
 //   ask HOST:PORT,... NAME...
 //          asks each name once; status, milliseconds and count each
 //   stats  calls so far by how they ended
+//   flood, steady, crowd
+//          as tests/chaos/flood.h says
 // and ends at the end of input.
 #include <algorithm>
 #include <atomic>
@@ -36,6 +38,7 @@
 #include "nlohmann/json.hpp"
 #include "node/base/mutex.h"
 #include "node/types/status.h"
+#include "tests/chaos/flood.h"
 #include "tests/chaos/ledger.muster.client.h"
 #include "tests/chaos/record.h"
 
@@ -46,6 +49,7 @@ using chaos::v1::LedgerClient;
 using muster::BootNanoseconds;
 using muster::CallOptions;
 using muster::Client;
+using muster::Describe;
 using muster::Epoch;
 using muster::EventKind;
 using muster::HistoryEvent;
@@ -65,15 +69,9 @@ struct Options {
   int sessions = 8;
   double calls = 200;
   double casts = 200;
+  // Names that come and go, whose places are watched.
+  std::vector<std::string> contested;
 };
-
-// "OK", or "<code> <reason> <outcome>".
-std::string Describe(const absl::Status& status) {
-  if (status.ok()) return "OK";
-  return absl::StrCat(absl::StatusCodeToString(status.code()), " ",
-                      muster::ReasonOf(status), " ",
-                      muster::OutcomeName(muster::OutcomeOf(status)));
-}
 
 std::unique_ptr<Client> Connect(const std::string& endpoints,
                                 const std::string& tls_dir) {
@@ -108,6 +106,9 @@ class Sessions {
       : options_(options), record_(record) {
     for (int i = 0; i < options.sessions; ++i) {
       threads_.emplace_back([this, i] { Run(i); });
+      if (!options.contested.empty()) {
+        threads_.emplace_back([this, i] { Look(i); });
+      }
     }
   }
   ~Sessions() {
@@ -156,6 +157,31 @@ class Sessions {
     // The client is not to cancel what is under way.
     muster::MutexLock lock(&mu_);
     while (under_way_ > 0) idle_.Wait(&mu_);
+  }
+
+  // Through one node a session: what it is told never goes back in time.
+  void Look(int number) {
+    const std::string endpoints = Rotated(options_.endpoints, number);
+    const std::unique_ptr<Client> client =
+        Connect(endpoints.substr(0, endpoints.find(',')), options_.tls_dir);
+    CallOptions options;
+    options.timeout = absl::Seconds(1);
+    for (uint64_t turn = 0; !stopping_; ++turn) {
+      const std::string& name =
+          options_.contested[turn % options_.contested.size()];
+      const absl::StatusOr<muster::process::v1::WhereIsResponse> answer =
+          client->WhereIs(name, options).Wait();
+      if (answer.ok()) {
+        HistoryEvent event;
+        event.kind = EventKind::kSeen;
+        event.session = absl::StrCat(options_.session, "-look-", number);
+        event.name = name;
+        event.epoch =
+            Epoch{answer->epoch().generation(), answer->epoch().revision()};
+        record_->Write(std::move(event));
+      }
+      absl::SleepFor(absl::Milliseconds(50));
+    }
   }
 
   HistoryEvent Invoke(const std::string& op, const std::string& session,
@@ -325,6 +351,7 @@ int main(int argc, char** argv) {
   app.add_option("--sessions", options.sessions);
   app.add_option("--calls", options.calls);
   app.add_option("--casts", options.casts);
+  app.add_option("--contested", options.contested);
   CLI11_PARSE(app, argc, argv);
 
   Record record(options.record);
@@ -340,6 +367,14 @@ int main(int argc, char** argv) {
       answer = AskAll(options, words);
     } else if (verb == "stats") {
       answer = sessions.Stats();
+    } else if (verb == "flood") {
+      answer = muster::Flood(options.tls_dir,
+                             absl::StrCat(options.session, "-", verb), &record,
+                             words);
+    } else if (verb == "steady") {
+      answer = muster::Steady(options.tls_dir, words);
+    } else if (verb == "crowd") {
+      answer = muster::Crowd(options.tls_dir, words);
     } else {
       answer = json{{"error", "unknown command"}};
     }

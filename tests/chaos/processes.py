@@ -11,6 +11,8 @@ import signal
 import subprocess
 import time
 
+from rows import happened
+
 _ENDS_WITH_US = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"]
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -59,8 +61,11 @@ class Program:
         return self.process.poll() is None
 
     def log(self):
-        with open(self.log_path, errors="replace") as f:
-            return f.read()
+        try:
+            with open(self.log_path, errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""  # Not there yet, or gone with its OS process.
 
     def children(self):
         """Process ids of its children that live."""
@@ -81,9 +86,11 @@ class Program:
 
     def kill(self):
         """kill -9 of it and its children."""
-        if self.lives():
+        lived = self.lives()
+        if lived:
             self.signal_all(signal.SIGKILL)
-        self.process.wait()
+        if self.process.wait() == -signal.SIGKILL and lived:
+            happened("OS processes killed with their children")
 
     def end(self, patience=40):
         """Asks it to end; its exit code."""
@@ -97,6 +104,26 @@ class Program:
                 self._arguments[:3], patience)) from None
 
 
+def memory(pid):
+    """Bytes of memory of an OS process: (now, most so far)."""
+    with open("/proc/%d/status" % pid) as f:
+        fields = dict(line.split(":", 1) for line in f)
+    return tuple(int(fields[name].split()[0]) * 1024
+                 for name in ("VmRSS", "VmHWM"))
+
+
+def cpu_seconds(pid):
+    """CPU time that an OS process has used so far."""
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def descriptors(pid):
+    """How many file descriptors an OS process has open."""
+    return len(os.listdir("/proc/%d/fd" % pid))
+
+
 def is_stopped(pid):
     """Whether SIGSTOP has taken effect."""
     with open("/proc/%d/stat" % pid) as f:
@@ -106,8 +133,9 @@ def is_stopped(pid):
 class Etcd:
     """A cluster of etcd members, one a place; survives the loss of some."""
 
-    def __init__(self, star, places, directory, tls=None):
+    def __init__(self, star, places, directory, tls=None, flags=()):
         self._star = star
+        self._flags = list(flags)
         self._directory = directory
         self._tls = tls
         self.places = list(places)
@@ -120,7 +148,8 @@ class Etcd:
             self.start(place)
         await_true("etcd has a leader", self.leader)
 
-    def start(self, place):
+    def start(self, place, flags=()):
+        """`flags`: what this start has beyond the usual."""
         arguments = [
             "etcd", "--name=" + place,
             "--data-dir=%s/%s.etcd" % (self._directory, place),
@@ -132,7 +161,7 @@ class Etcd:
                 "%s=%s" % pair for pair in sorted(self._peers.items())),
             "--heartbeat-interval=100", "--election-timeout=1000",
             "--logger=zap", "--log-level=warn",
-        ]
+        ] + self._flags + list(flags)
         if self._tls:
             pair = self._tls.directory("etcd", place)
             arguments += ["--cert-file=%s/cert.pem" % pair,
@@ -147,8 +176,9 @@ class Etcd:
         return ",".join("%s:2379" % self._star.address(p)
                         for p in self.places)
 
-    def ctl(self, place, *arguments, seconds=5):
-        """Runs etcdctl where the member is; its standard output."""
+    def ctl(self, place, *arguments, seconds=5, text=None):
+        """Runs etcdctl where the member is, with `text` as its standard input;
+        its standard output."""
         command = ["etcdctl", "--endpoints=" + self._urls[place]]
         if self._tls:
             pair = self._tls.directory("etcd", place)
@@ -157,7 +187,7 @@ class Etcd:
         done = subprocess.run(
             self._star.command(place, command + list(arguments)),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            timeout=seconds, env=dict(_ENVIRONMENT, ETCDCTL_API="3"))
+            input=text, timeout=seconds, env=dict(_ENVIRONMENT, ETCDCTL_API="3"))
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip())
         return done.stdout
@@ -214,7 +244,11 @@ class Node(Program):
 
     def kill_node(self):
         """kill -9 of the node alone: its sentinel sees it."""
-        os.kill(self.node_pid(), signal.SIGKILL)
+        pid = self.node_pid()
+        os.kill(pid, signal.SIGKILL)
+        await_true("pid %d is no child any more" % pid,
+                   lambda: pid not in self.children(), step=0.001)
+        happened("nodes killed, their sentinels alive", pid != self.pid)
 
     def joined(self):
         """How often it has said that it serves."""
@@ -228,6 +262,7 @@ class Node(Program):
         for pid in pids:
             await_true("pid %d is stopped" % pid, lambda pid=pid:
                        is_stopped(pid), step=0.001)
+        happened("OS processes seen stopped", len(pids))
 
     def resume(self):
         for pid in self._stopped:

@@ -9,7 +9,8 @@
 
 namespace muster {
 
-// Now on CLOCK_BOOTTIME, which all OS processes of a machine share, in ns.
+// Now on the host's CLOCK_BOOTTIME, in ns. An OS process with an offset of its
+// own (unshare -T) says so in the environment: CHAOS_BOOT_OFFSET_NS.
 int64_t BootNanoseconds();
 
 // THREADS: any.

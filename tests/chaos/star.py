@@ -55,6 +55,8 @@ class Star:
         self._made = []
         # Rules of the router by what was cut, each with its own priority.
         self._cuts = {}
+        # How many there have been.
+        self.cuts = 0
         self._priorities = itertools.count(100)
         try:
             self._namespace("router")
@@ -78,6 +80,28 @@ class Star:
             subprocess.run(["ip", "netns", "del", name], env=_ENVIRONMENT,
                            stderr=subprocess.DEVNULL)
         self._made = []
+
+    def namespace(self, place):
+        """The name of its network namespace."""
+        return self._prefix + place
+
+    def detour(self, place, device):
+        """Sends what goes from and to a place through devices of this name in
+        its namespace and in the router's, which somebody else has made. What
+        was connected stays so."""
+        router = self._prefix + "router"
+        for where in self._prefix + place, router:
+            _run("ip", "-n", where, "link", "set", device, "up")
+        _run("ip", "-n", router, "route", "add", self.address(place) + "/32",
+             "dev", device)
+        _run("ip", "-n", self._prefix + place, "route", "replace", "default",
+             "dev", device, "src", self.address(place))
+
+    def undo_detour(self, place, device):
+        _run("ip", "-n", self._prefix + place, "route", "replace", "default",
+             "via", "10.77.%d.1" % self._places[place])
+        _run("ip", "-n", self._prefix + "router", "route", "del",
+             self.address(place) + "/32", "dev", device)
 
     def address(self, place):
         return "10.77.%d.2" % self._places[place]
@@ -106,6 +130,7 @@ class Star:
             rules.append(["priority", str(next(self._priorities))] + rule +
                          ["blackhole"])
         self._cuts[key] = rules
+        self.cuts += 1
         for rule in rules:
             self._in_router("ip", "rule", "add", *rule)
 
@@ -134,6 +159,15 @@ class Star:
     def sent(self, place):
         """Packets that a place has sent so far, as its interface counts."""
         return self._counter(place, "tx_packets")
+
+    def resent(self, place):
+        """TCP segments that a place has sent again so far, since nobody said
+        that they had arrived."""
+        text = _run("ip", "netns", "exec", self._prefix + place, "cat",
+                    "/proc/net/snmp")
+        names, values = [line.split() for line in text.splitlines()
+                         if line.startswith("Tcp:")]
+        return int(values[names.index("RetransSegs")])
 
     def received(self, place):
         return self._counter(place, "rx_packets")
