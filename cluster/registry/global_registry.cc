@@ -26,6 +26,8 @@ constexpr int kConfirmTriesMax = 3;
 // How soon the store is asked again for what must be done however long that
 // takes.
 constexpr absl::Duration kFreeRetry = absl::Milliseconds(500);
+// How soon a claim looks again whether its node has given the name up.
+constexpr absl::Duration kReleaseRetry = absl::Milliseconds(20);
 
 Error NoName(absl::string_view name) {
   return Error(absl::StatusCode::kNotFound, "NOPROC",
@@ -489,6 +491,14 @@ void GlobalRegistry::Try(std::shared_ptr<Attempt> attempt) {
                           .NotExecuted());
         return;
       }
+      if (IsReleasing(claim.name)) {
+        --attempt->tries;
+        std::weak_ptr<bool> alive = alive_;
+        strand_->At(clock_->Boot() + kReleaseRetry, [this, alive, attempt] {
+          if (!alive.expired()) Try(attempt);
+        });
+        return;
+      }
       attempt->done(
           Error(absl::StatusCode::kAlreadyExists, "ALREADY_STARTED",
                 absl::StrCat("'", claim.name, "' is already the name of ",
@@ -773,7 +783,31 @@ void GlobalRegistry::Release(absl::string_view name, absl::string_view instance,
     done(absl::OkStatus());
     return;
   }
-  Delete(std::move(known), /*tries=*/1, std::move(done));
+  BeginRelease(known->entry.name);
+  std::weak_ptr<bool> alive = alive_;
+  Delete(known, /*tries=*/1,
+         [this, alive, name = known->entry.name,
+          done = std::move(done)](absl::Status status) mutable {
+           // After what `done` does about a failure.
+           done(std::move(status));
+           if (!alive.expired()) EndRelease(name);
+         });
+}
+
+void GlobalRegistry::BeginRelease(const std::string& name) {
+  MutexLock lock(&mu_);
+  ++releasing_[name];
+}
+
+void GlobalRegistry::EndRelease(const std::string& name) {
+  MutexLock lock(&mu_);
+  const auto at = releasing_.find(name);
+  if (--at->second == 0) releasing_.erase(at);
+}
+
+bool GlobalRegistry::IsReleasing(absl::string_view name) const {
+  MutexLock lock(&mu_);
+  return releasing_.contains(name);
 }
 
 void GlobalRegistry::Delete(std::shared_ptr<const KnownName> known, int tries,
@@ -936,10 +970,17 @@ void GlobalRegistry::Registered(const std::string& name) {
 void GlobalRegistry::Free(const std::string& name,
                           const std::string& instance) {
   std::weak_ptr<bool> alive = alive_;
+  BeginRelease(name);
   Release(name, instance, [this, alive, name, instance](absl::Status status) {
-    if (alive.expired() || status.ok()) return;
+    if (alive.expired()) return;
+    if (status.ok()) {
+      EndRelease(name);
+      return;
+    }
     strand_->At(clock_->Boot() + kFreeRetry, [this, alive, name, instance] {
-      if (!alive.expired()) Free(name, instance);
+      if (alive.expired()) return;
+      Free(name, instance);
+      EndRelease(name);
     });
   });
 }

@@ -166,6 +166,9 @@ class GlobalRegistry final : public NameRegistry {
   // Free only once its owner's epoch is dead (guarantees R1, R3, R19).
   void CompareDead(const store::v1::NameRecord& record, const ClaimGate& gate,
                    Txn* txn) const;
+  void BeginRelease(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
+  void EndRelease(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
+  bool IsReleasing(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_);
   // Deletes the record as it is known. Asked again when the answer is lost: as
   // long as the record is that one it has not been deleted.
   void Delete(std::shared_ptr<const KnownName> known, int tries,
@@ -217,6 +220,10 @@ class GlobalRegistry final : public NameRegistry {
   };
   absl::flat_hash_map<std::string, Registering> registering_
       ABSL_GUARDED_BY(mu_);
+  // How many are at freeing a name that this node has. Until they are through,
+  // what is known of it here says nothing: the store may have freed it already,
+  // and given it to another (guarantees G4).
+  absl::flat_hash_map<std::string, int> releasing_ ABSL_GUARDED_BY(mu_);
   // One transaction at a time for each claim.
   std::map<ConfirmKey, Confirmation> confirming_ ABSL_GUARDED_BY(mu_);
 };

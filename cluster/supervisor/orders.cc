@@ -116,7 +116,7 @@ void ClusterSupervisor::FreeDeadNames(Context& self) {
     if (!view.has_value()) continue;
     ++child->deciding;
     env_.registry->ReleaseDead(
-        view->record.name(), view->record.instance(), OwnCompares(self),
+        view->record.name(), view->record.instance(), OwnCompares(),
         [runtime, pid = self.pid(),
          id = child->record.spec().id()](absl::Status status) {
           runtime->SendLocal(pid, Info(Freed{id, std::move(status)}));

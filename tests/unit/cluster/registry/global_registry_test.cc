@@ -444,6 +444,27 @@ TEST_F(GlobalRegistryTest, AnUnregisterWaitsForARegistrationUnderWay) {
   EXPECT_TRUE(cluster_.node(0).runtime().WhereIsGlobal("x").empty());
 }
 
+TEST_F(GlobalRegistryTest, ARegistrationWaitsForAReleaseUnderWay) {
+  ASSERT_TRUE(Register(0, "x", Spawn(0)).ok());
+  Settle();
+  // Deleted in the store, and nobody here knows.
+  cluster_.store().LoseAnswers(cluster_.store_client(0), 1);
+  cluster_.store().StallWatches(cluster_.store_client(0), true);
+  std::optional<absl::Status> unregistered;
+  registry(0).Unregister(
+      "x", [&](absl::Status status) { unregistered = std::move(status); });
+  ASSERT_TRUE(
+      cluster_.RunUntil([&] { return !cluster_.OwnerOf("x").has_value(); }));
+  ASSERT_FALSE(unregistered.has_value());
+  const Pid other = Spawn(0);
+  const absl::StatusOr<Epoch> registered = Register(0, "x", other);
+  EXPECT_TRUE(registered.ok()) << registered.status();
+  EXPECT_TRUE(unregistered.has_value() && unregistered->ok());
+  cluster_.store().StallWatches(cluster_.store_client(0), false);
+  Settle();
+  EXPECT_EQ(registry(1).WhereIs("x")->pid, other);
+}
+
 TEST_F(GlobalRegistryTest, AnUnregisterThatWasNotExecutedChangesNothing) {
   const Pid pid = Spawn(0);
   ASSERT_TRUE(Register(0, "x", pid).ok());
