@@ -413,7 +413,10 @@ TEST_P(GenServerPathsTest, AFullMailboxRefusesCallsAndCasts) {
   EXPECT_TRUE(Is(Case::kCastFull, world_->Cast(3)));
   gate_.Open();
   EXPECT_TRUE(world_->Value(running).ok());
-  EXPECT_TRUE(world_->Call(4).ok());
+  // The reply comes before what fills the mailbox has been worked off.
+  absl::Status after = world_->Call(4).status();
+  while (Is(Case::kMailboxFull, after)) after = world_->Call(4).status();
+  EXPECT_TRUE(after.ok()) << after;
   EXPECT_THAT(notes_.list(), ElementsAre("call", "call"));
 }
 

@@ -80,7 +80,8 @@ TEST(FormatTest, TreeJson) {
         "pid": "a~0000000000000001.0000000000000012~7",
         "epoch": "0000000000000001.0000000000000015",
         "restart": "PERMANENT",
-        "detail": ""
+        "detail": "",
+        "placement": null
       },
       {
         "id": "cache",
@@ -91,7 +92,8 @@ TEST(FormatTest, TreeJson) {
         "pid": null,
         "epoch": null,
         "restart": "RESTART_UNSPECIFIED",
-        "detail": "no node has the type\n\"cache\""
+        "detail": "no node has the type\n\"cache\"",
+        "placement": null
       }
     ],
     "failed": ""

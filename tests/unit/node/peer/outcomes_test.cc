@@ -234,10 +234,11 @@ TEST_F(OutcomesTest, AReplyOfAnEpochThatMayBeOverIsUnknown) {  // R8
   Result result = Start("x");
   nodes_.Settle();
   // It answers while its fence is about to pass, which says too little to a
-  // caller who has waited for a second; and the store knows another owner.
+  // caller who has waited for a second; and the store knows no such member.
   b_->fence.Close();
   b_->fence.Extend(b_->runtime.clock().Boot() + absl::Milliseconds(1300));
   nodes_.names.Erase("x");
+  nodes_.names.Bury("b");
   nodes_.world.RunFor(absl::Seconds(2));
   EXPECT_EQ(runs_, 1);
   EXPECT_EQ(a_->peers->stats().replies_confirmed, 1u);
