@@ -987,8 +987,13 @@ void GlobalRegistry::Free(const std::string& name,
 
 void GlobalRegistry::Unregister(absl::string_view name,
                                 absl::AnyInvocable<void(absl::Status)> done) {
-  {
+  const std::shared_ptr<const KnownName> known = table_.Find(name);
+  const bool own = known != nullptr &&
+                   known->entry.pid.node == membership_->node() &&
+                   known->entry.supervisor.empty();
+  if (!own || runtime_->WhereIsGlobal(name) != known->entry.pid) {
     // Not before: a claim that is settled finds its record, or is made again.
+    // Whoever is served has been registered, and waits for no other's claim.
     MutexLock lock(&mu_);
     const auto at = registering_.find(name);
     if (at != registering_.end()) {
@@ -996,9 +1001,7 @@ void GlobalRegistry::Unregister(absl::string_view name,
       return;
     }
   }
-  const std::shared_ptr<const KnownName> known = table_.Find(name);
-  if (known == nullptr || known->entry.pid.node != membership_->node() ||
-      !known->entry.supervisor.empty()) {
+  if (!own) {
     done(Error(absl::StatusCode::kNotFound, "NOPROC",
                absl::StrCat(LogSafe(name),
                             " is not registered by a process of this node"))

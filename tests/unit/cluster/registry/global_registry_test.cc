@@ -444,6 +444,28 @@ TEST_F(GlobalRegistryTest, AnUnregisterWaitsForARegistrationUnderWay) {
   EXPECT_TRUE(cluster_.node(0).runtime().WhereIsGlobal("x").empty());
 }
 
+TEST_F(GlobalRegistryTest, ARegistrationAfterAnUnregisterIsNotItsVictim) {
+  const Pid pid = Spawn(0);
+  ASSERT_TRUE(Register(0, "x", pid).ok());
+  Settle();
+  // It comes while the name is given back, and both are answered late.
+  cluster_.store().Disconnect(cluster_.store_client(0));
+  std::optional<absl::StatusOr<Epoch>> registered;
+  std::optional<absl::Status> unregistered;
+  registry(0).Unregister(
+      "x", [&](absl::Status status) { unregistered = std::move(status); });
+  const Pid second = Spawn(0);
+  registry(0).Register("x", second, [&](absl::StatusOr<Epoch> r) {
+    registered.emplace(std::move(r));
+  });
+  cluster_.store().Reconnect(cluster_.store_client(0));
+  ASSERT_TRUE(cluster_.RunUntil([&] { return registered.has_value(); }));
+  ASSERT_TRUE(registered->ok()) << registered->status();
+  EXPECT_TRUE(unregistered.has_value());
+  Settle();
+  EXPECT_EQ(registry(1).WhereIs("x")->pid, second);
+}
+
 TEST_F(GlobalRegistryTest, ARegistrationWaitsForAReleaseUnderWay) {
   ASSERT_TRUE(Register(0, "x", Spawn(0)).ok());
   Settle();
