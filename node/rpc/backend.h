@@ -58,24 +58,22 @@ class BackendCell {
   bool has_backend() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Calls of clients outside that have been begun and not answered.
-  size_t calls() const { return calls_.load(std::memory_order_relaxed); }
-  // Counts one for as long as it lives, which the cell outlives.
+  size_t calls() const { return calls_->load(std::memory_order_relaxed); }
+  // Counts one for as long as it lives, which may be a moment longer than the
+  // cell: a call's answer leaves before its closure goes.
   class CallCount {
    public:
-    explicit CallCount(BackendCell* cell) : cell_(cell) {
-      cell_->calls_.fetch_add(1, std::memory_order_relaxed);
+    explicit CallCount(BackendCell* cell) : calls_(cell->calls_) {
+      calls_->fetch_add(1, std::memory_order_relaxed);
     }
-    CallCount(CallCount&& other) noexcept
-        : cell_(std::exchange(other.cell_, nullptr)) {}
+    CallCount(CallCount&& other) noexcept = default;
     CallCount& operator=(CallCount&&) = delete;
     ~CallCount() {
-      if (cell_ != nullptr) {
-        cell_->calls_.fetch_sub(1, std::memory_order_relaxed);
-      }
+      if (calls_ != nullptr) calls_->fetch_sub(1, std::memory_order_relaxed);
     }
 
    private:
-    BackendCell* cell_;
+    std::shared_ptr<std::atomic<size_t>> calls_;
   };
 
   // UNAVAILABLE STARTING, NOT_EXECUTED, with a retry delay.
@@ -86,7 +84,8 @@ class BackendCell {
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Relaxed: a count.
-  std::atomic<size_t> calls_{0};
+  const std::shared_ptr<std::atomic<size_t>> calls_ =
+      std::make_shared<std::atomic<size_t>>(0);
 
   mutable Mutex mu_;
   CondVar left_;

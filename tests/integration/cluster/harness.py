@@ -22,6 +22,14 @@ import grpc
 
 ROOT = os.path.dirname(os.path.realpath(__file__)).rsplit("/tests/", 1)[0]
 MUSTER = os.environ["MUSTER"]
+
+
+def sanitized():
+    """Whether the program has sanitizers in it, which need descriptors too."""
+    with open(MUSTER, "rb") as program:
+        return b"__ubsan_" in program.read()
+
+
 ODD_NODE = os.environ["ODD_NODE"]
 APPLICATION = os.path.join(ROOT, "examples/application.yaml")
 CLIENTS = os.path.join(ROOT, "examples/clients/python")
